@@ -1,0 +1,5 @@
+"""`python -m hugbench`."""
+
+from hugbench.cli import main
+
+main()

@@ -1,0 +1,301 @@
+"""The verbs, as functions. The command line is these functions and nothing more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hugbench.data import catalogue
+from hugbench.results.records import collect_records
+from hugbench.results.store import RunFolder, Status, writable
+from hugbench.suite.loader import Suite, load_suite
+from hugbench.suite.plan import Plan, PlannedRun, make_plan
+from hugbench.suite.plan import smoke as make_smoke
+
+if TYPE_CHECKING:
+    from hugbench.execution.events import Observer
+    from hugbench.results.comparison import Comparison
+
+SMOKE_FOLDER = "smoke"
+
+
+@dataclass(frozen=True)
+class PlanEntry:
+    """A run of a plan and how far it is.
+
+    Attributes:
+        planned: the run, its label and variant.
+        state: done, partly (trained, evaluations missing), training (a checkpoint exists), failed or pending.
+        epoch: epochs that are behind it.
+        error: why it failed.
+        seconds: estimated time left; None while no run like it has finished an epoch.
+    """
+
+    planned: PlannedRun
+    state: str
+    epoch: int
+    error: str | None
+    seconds: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat dict."""
+        run = self.planned.run
+        return {
+            "run_id": run.run_id,
+            "criterion": self.planned.label,
+            "dataset": run.dataset.name,
+            "backbone": run.model.backbone,
+            "protocol": run.protocol.name,
+            "variant": self.planned.variant,
+            "seed": run.seed,
+            "state": self.state,
+            "epoch": self.epoch,
+            "epochs": run.recipe.epochs,
+            "error": self.error,
+            "seconds_left": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What would run, what is done, and how long the rest may take (None: nothing to judge by)."""
+
+    plan: Plan
+    entries: tuple[PlanEntry, ...]
+    seconds: float | None
+
+    def counts(self) -> dict[str, int]:
+        """How many runs are in each state."""
+        states = [entry.state for entry in self.entries]
+        return {state: states.count(state) for state in dict.fromkeys(states)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "suite": self.plan.suite,
+            "baseline": self.plan.baseline,
+            "counts": self.counts(),
+            "seconds_left": self.seconds,
+            "runs": [entry.to_json() for entry in self.entries],
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a suite came to.
+
+    Attributes:
+        plan: what was asked.
+        comparison: every criterion against the baseline.
+        done: ids of the runs that are complete.
+        failed: error of each run that failed, by id.
+        notes: sentences that belong to the numbers, each once.
+        folder: where everything lies.
+    """
+
+    plan: Plan
+    comparison: Comparison
+    done: tuple[str, ...]
+    failed: Mapping[str, str]
+    notes: tuple[str, ...]
+    folder: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "suite": self.plan.suite,
+            "results": str(self.folder),
+            "done": list(self.done),
+            "failed": dict(self.failed),
+            "notes": list(self.notes),
+            "comparison": self.comparison.to_json(),
+        }
+
+
+def validate(
+    suite: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    seeds: Iterable[int] | None = None,
+    criteria: Iterable[str] = (),
+    data: str | Path | None = None,
+) -> Suite:
+    """Check a suite and return it. Nothing is run, downloaded or written.
+
+    Args:
+        suite: a YAML file, or the name of a shipped suite.
+        settings: overrides, each `path=value`.
+        seeds: instead of the suite's.
+        criteria: criteria to add, by name, dotted path or `file.py:Class`.
+        data: the data folder; HUGBENCH_DATA or `data` by default.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    loaded = load_suite(suite, settings=settings, seeds=seeds, criteria=criteria)
+    root = data_folder(data)
+    for dataset in loaded.datasets:
+        catalogue.check(dataset.spec.name, root, where=dataset.node.at(("name",)).mark)
+    return loaded
+
+
+def plan(
+    suite: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    seeds: Iterable[int] | None = None,
+    criteria: Iterable[str] = (),
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    smoke: bool = False,
+) -> PlanReport:
+    """What a suite would run, what of it is done, and an estimate of the time.
+
+    The estimate comes from the epochs that runs with the same data, model and batch have behind
+    them in the results folder.
+
+    Raises:
+        UserError: as `validate`.
+    """
+    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
+    made, root = _made(loaded, data, Path(results), smoke)
+    from hugbench.results.progress import survey
+
+    entries = tuple(PlanEntry(*found) for found in survey(made, root))
+    left = [entry.seconds for entry in entries if entry.state != "done"]
+    known = [seconds for seconds in left if seconds is not None]
+    return PlanReport(made, entries, sum(known) if len(known) == len(left) else None)
+
+
+def status(suite: str | Path, **options: Any) -> PlanReport:
+    """How far a suite is: the same as `plan`, told run by run. Takes the same options."""
+    return plan(suite, **options)
+
+
+def run(
+    suite: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    seeds: Iterable[int] | None = None,
+    criteria: Iterable[str] = (),
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    device: str = "auto",
+    smoke: bool = False,
+    observer: Observer = lambda event: None,
+) -> Outcome:
+    """Run what is missing of a suite, and compare.
+
+    Args:
+        suite: a YAML file, or the name of a shipped suite.
+        settings: overrides, each `path=value`.
+        seeds: instead of the suite's.
+        criteria: criteria to add, by name, dotted path or `file.py:Class`.
+        data: the data folder; HUGBENCH_DATA or `data` by default.
+        results: the results folder; finished runs in it are not repeated.
+        device: auto, cpu, cuda, cuda:N or mps.
+        smoke: the same suite with a sliver of data, one epoch and one seed, in `results/smoke`.
+        observer: is called with every event of `hugbench.execution.events`.
+
+    Raises:
+        UserError: bad input; nothing was started.
+    """
+    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
+    made, root = _made(loaded, data, Path(results), smoke)
+    _carry_out(made, data_folder(data), root, device, observer)
+    return _outcome(made, root)
+
+
+def records(
+    suite: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    seeds: Iterable[int] | None = None,
+    criteria: Iterable[str] = (),
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    smoke: bool = False,
+) -> list[dict[str, Any]]:
+    """The flat table of what a suite has measured so far: one dict per number.
+
+    Raises:
+        UserError: as `validate`.
+        CorruptFile: a records file does not match its checksum.
+    """
+    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
+    made, root = _made(loaded, data, Path(results), smoke)
+    return collect_records(made, root)[0]
+
+
+def data_folder(data: str | Path | None) -> Path:
+    """The data folder: the argument, else HUGBENCH_DATA, else `data`."""
+    return Path(data or os.environ.get("HUGBENCH_DATA") or "data")
+
+
+def _made(loaded: Suite, data: str | Path | None, results: Path, smoke: bool) -> tuple[Plan, Path]:
+    made = make_plan(loaded)
+    if not smoke:
+        return made, results
+    classes = {d.spec.name: catalogue.class_count(d.spec.name, data_folder(data)) for d in loaded.datasets}
+    return make_smoke(made, classes), results / SMOKE_FOLDER
+
+
+def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observer) -> None:
+    """Train and evaluate what is missing; imports torch only if something is."""
+    from hugbench.execution.events import Notice, SuiteStarted
+
+    writable(root)
+    keys = [spec.key for spec in made.evaluations]
+    distinct = made.distinct()
+    pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), keys)]
+    if not pending:
+        observer(SuiteStarted(made.suite, len(distinct), 0, str(root)))
+        return
+    from hugbench.execution.device import find_device
+    from hugbench.execution.executors import serial
+    from hugbench.execution.run import Place, check
+
+    place = Place(data, root, find_device(device))
+    for planned in _representatives(pending):
+        check(planned, place, lambda text: observer(Notice(text)))
+    observer(SuiteStarted(made.suite, len(distinct), len(pending), str(root)))
+    serial(pending, made.evaluations, place, observer)
+
+
+def _unfinished(folder: RunFolder, keys: list[str]) -> bool:
+    """Whether anything of a run is missing or damaged."""
+    status = folder.status()
+    if status.lacks(keys):
+        return True
+    files = [file for key in keys for file in (folder.records_file(key), folder.predictions_file(key))]
+    return any(folder.damaged(status, file) for file in files)
+
+
+def _representatives(runs: list[PlannedRun]) -> list[PlannedRun]:
+    """One run for every different criterion, data, model and batch size."""
+    return list(
+        {(p.run.criterion, p.run.dataset, p.run.model, p.run.recipe.batch_size): p for p in runs}.values()
+    )
+
+
+def _outcome(made: Plan, root: Path) -> Outcome:
+    from hugbench.results.comparison import compare_records
+
+    rows, damaged = collect_records(made, root)
+    done, failed, notes = [], {}, list(damaged)
+    keys = [spec.key for spec in made.evaluations]
+    for planned in made.distinct():
+        found: Status = RunFolder(root, planned.run.run_id).status()
+        if found.state == "failed":
+            failed[planned.run.run_id] = found.error or "unknown"
+        elif not found.lacks(keys):
+            done.append(planned.run.run_id)
+        for key in keys:
+            notes += [
+                f"{planned.label} (seed {planned.run.seed}): {note}" for note in found.notes.get(key, [])
+            ]
+    comparison = compare_records(rows, made.baseline, criteria=made.labels)
+    return Outcome(made, comparison, tuple(done), failed, tuple(notes), root)

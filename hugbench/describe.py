@@ -1,0 +1,153 @@
+"""What there is: `list`, `show`, `schema` and `doctor`, none of which imports torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hugbench import registry, signatures
+from hugbench.backbones import backbone_names
+from hugbench.data import catalogue
+from hugbench.errors import UserError, nearest
+from hugbench.suite.loader import load_suite, shipped_suites
+from hugbench.suite.nodes import read
+
+KINDS = ("criteria", "datasets", "backbones", "evaluations", "protocols", "suites")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A thing a suite can name, in a line."""
+
+    kind: str
+    name: str
+    summary: str
+
+
+def entries(kind: str | None = None) -> list[Entry]:
+    """What a suite can name: one entry per criterion, data set, backbone, evaluation, protocol, suite.
+
+    Args:
+        kind: one of `KINDS`; None for all but the backbones, of which timm has over a thousand.
+
+    Raises:
+        UserError: no such kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UserError(
+            "no such kind",
+            where="list",
+            found=kind,
+            expected=f"one of: {', '.join(KINDS)}",
+            nearest=nearest(kind, KINDS),
+        )
+    kinds = [kind] if kind else [name for name in KINDS if name != "backbones"]
+    return [Entry(name, *found) for name in kinds for found in _LISTERS[name]()]
+
+
+def show(name: str) -> dict[str, Any]:
+    """All about one criterion, evaluation, protocol, data set or suite, as plain data.
+
+    Raises:
+        UserError: nothing is called so; names the nearest.
+    """
+    for kind, table in (
+        ("criterion", registry.criteria()),
+        ("evaluation", registry.EVALUATIONS),
+        ("protocol", registry.PROTOCOLS),
+    ):
+        if name in table:
+            return {"kind": kind, "name": name, **_plugin(table[name])}
+    if name in catalogue.KNOWN:
+        return {"kind": "dataset", "name": name, **catalogue.describe(name)}
+    if name in shipped_suites():
+        suite = load_suite(name)
+        return {"kind": "suite", "name": name, "doc": suite.description, "file": str(suite.source)}
+    if name in backbone_names():
+        return {"kind": "backbone", "name": name, "doc": f"timm.create_model({name!r})"}
+    known = [entry.name for entry in entries()] + list(backbone_names())
+    raise UserError(
+        "nothing is called so",
+        where="show",
+        found=name,
+        expected="a name that `hugbench list` shows",
+        nearest=nearest(name, known),
+    )
+
+
+def doctor(data: Path) -> dict[str, Any]:
+    """Versions, devices, and which data sets are found where. Devices are asked of torch's own files.
+
+    Args:
+        data: the data folder.
+    """
+    from hugbench.execution.environment import cpu_name, git_revision, versions
+
+    found = {name: catalogue.find(name, data) for name in catalogue.KNOWN}
+    return {
+        "python": platform.python_version(),
+        "packages": versions(),
+        "git_revision": git_revision(),
+        "cpu": cpu_name(),
+        "devices": _devices(),
+        "data": str(data),
+        "datasets": {name: str(where) if where else None for name, where in found.items()},
+        "disk_free_bytes": shutil.disk_usage(_existing(data)).free,
+    }
+
+
+def _plugin(target: str) -> dict[str, Any]:
+    signature = signatures.signature(target)
+    return {
+        "doc": signature.doc,
+        "arguments": [
+            {"name": arg.name, "type": arg.annotation, "default": arg.default} for arg in signature.arguments
+        ],
+        "target": target,
+    }
+
+
+def _devices() -> list[str]:
+    """cpu, and every accelerator that torch can use."""
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return [*found, "mps"] if torch.backends.mps.is_available() else found
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _plugins(table: dict[str, str]) -> list[tuple[str, str]]:
+    return [(name, _first_line(signatures.signature(target).doc)) for name, target in sorted(table.items())]
+
+
+def _first_line(doc: str) -> str:
+    return re.sub(r"\s+", " ", doc.partition("\n\n")[0]).strip()
+
+
+def _suites() -> list[tuple[str, str]]:
+    found = []
+    for name, path in sorted(shipped_suites().items()):
+        description = read(path).at(("description",)).value
+        found.append((name, _first_line(description) if isinstance(description, str) else ""))
+    return found
+
+
+_LISTERS = {
+    "criteria": lambda: _plugins(registry.criteria()),
+    "datasets": lambda: [(name, known.title) for name, known in catalogue.KNOWN.items()],
+    "backbones": lambda: [(name, f"timm {importlib.metadata.version('timm')}") for name in backbone_names()],
+    "evaluations": lambda: _plugins(registry.EVALUATIONS),
+    "protocols": lambda: _plugins(registry.PROTOCOLS),
+    "suites": _suites,
+}

@@ -1,0 +1,101 @@
+"""What can go wrong, in words a user can act on.
+
+A `UserError` is one message without a traceback and exit code 2. Everything else that
+escapes is a bug in hugbench or in a loss of the user's own, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class HugbenchError(Exception):
+    """Base of every error that hugbench raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(HugbenchError):
+    """Bad input: what is wrong, where it stands, what was found and what was expected.
+
+    Args:
+        message: what is wrong, one clause.
+        where: file, `file:line:column` or command-line option.
+        key: dotted path of the offending key.
+        found: the offending value (its `repr` is shown).
+        expected: what would have been right.
+        nearest: the nearest valid name, if there is one.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | Path | None = None,
+        key: str | None = None,
+        found: object = None,
+        expected: str | None = None,
+        nearest: str | None = None,
+    ) -> None:
+        self.message = message
+        self.where = None if where is None else str(where)
+        self.key = key
+        self.found = found
+        self.expected = expected
+        self.nearest = nearest
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.where, self.key, self.message) if part)
+        tail = []
+        if self.found is not None:
+            tail.append(f"found {_shorten(repr(self.found))}")
+        if self.expected is not None:
+            tail.append(f"expected {self.expected}")
+        if self.nearest is not None:
+            tail.append(f"did you mean {self.nearest!r}?")
+        return "; ".join([head, *tail])
+
+
+class NonFiniteLoss(HugbenchError):
+    """The training loss became NaN or infinite: the run has failed, the others go on.
+
+    Args:
+        epoch: epoch, counted from 0.
+        step: step of the whole run, counted from 0.
+        losses: the last losses up to and including the offending one.
+        learning_rate: learning rate at that step.
+    """
+
+    def __init__(self, epoch: int, step: int, losses: list[float], learning_rate: float) -> None:
+        self.epoch, self.step = epoch, step
+        self.losses, self.learning_rate = losses, learning_rate
+        trail = ", ".join(f"{loss:.6g}" for loss in losses)
+        super().__init__(
+            f"the training loss is not finite at step {step} (epoch {epoch}, "
+            f"learning rate {learning_rate:.6g}); the losses up to it: {trail}"
+        )
+
+
+class CorruptFile(HugbenchError):
+    """A stored file does not match its checksum (cut short, or bits flipped)."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {reason}")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like `name`, or None where nothing is near."""
+    candidates = list(valid)
+    folded = {candidate.lower(): candidate for candidate in reversed(candidates)}
+    matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def _shorten(text: str, limit: int = 120) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

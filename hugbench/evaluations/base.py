@@ -1,0 +1,55 @@
+"""What an evaluation is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from hugbench.data.images import Dataset
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number and what it is of. Fractions stay fractions; n is the number of images behind it."""
+
+    metric: str
+    value: float
+    n: int
+    condition: str = "clean"
+    severity: int | None = None
+    subset: str = "all"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where an evaluation happens.
+
+    Attributes:
+        dataset: the run's data.
+        device: where the classifier is.
+        seed: the run's seed, for evaluations that draw (through `hugbench.seeding`).
+        batch_size: how many images at a time.
+    """
+
+    dataset: Dataset
+    device: torch.device
+    seed: int
+    batch_size: int = 500
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an evaluation returns.
+
+    Attributes:
+        measurements: the numbers.
+        predictions: columns of equal length, one row per image (and condition).
+        notes: sentences that must travel with the numbers (a temperature and what it was fitted on).
+    """
+
+    measurements: list[Measurement]
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

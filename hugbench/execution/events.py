@@ -1,0 +1,92 @@
+"""What happens while a suite runs, as plain values that any observer may show, log or ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SuiteStarted:
+    """`pending` of `total` runs have work left; `done` were finished before."""
+
+    suite: str
+    total: int
+    pending: int
+    results: str
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins, or goes on from `first_epoch` (counted from 0) of `epochs`."""
+
+    run_id: str
+    label: str
+    seed: int
+    epochs: int
+    first_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch of training is over (`epoch` counted from 0), and its checkpoint written."""
+
+    run_id: str
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation of a run is stored; `headline` is its first number."""
+
+    run_id: str
+    evaluation: str
+    metric: str
+    headline: float
+
+
+@dataclass(frozen=True)
+class RunDone:
+    """A run is complete; `reused` if there was nothing left to do."""
+
+    run_id: str
+    label: str
+    seed: int
+    seconds: float
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """A run ended with an error; the others go on."""
+
+    run_id: str
+    label: str
+    seed: int
+    error: str
+
+
+@dataclass(frozen=True)
+class RunWaiting:
+    """Another process works on this run."""
+
+    run_id: str
+    label: str
+    seed: int
+    holder: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know: a damaged file redone, a cache that could not be written."""
+
+    text: str
+
+
+Event = SuiteStarted | RunStarted | EpochDone | Evaluated | RunDone | RunFailed | RunWaiting | Notice
+Observer = Callable[[Event], None]

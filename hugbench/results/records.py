@@ -1,0 +1,51 @@
+"""The flat rows of a suite: what its finished runs measured, under the suite's own labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hugbench.errors import CorruptFile
+from hugbench.results.store import RunFolder
+from hugbench.suite.plan import Plan
+
+COLUMNS = (
+    "run_id",
+    "criterion",
+    "dataset",
+    "backbone",
+    "protocol",
+    "variant",
+    "seed",
+    "evaluation",
+    "metric",
+    "condition",
+    "severity",
+    "experience",
+    "subset",
+    "value",
+    "n",
+)
+
+
+def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every record of the plan that is finished, and a sentence for each that is damaged.
+
+    `criterion` is the suite's label; `variant` the run's place on the suite's axes.
+    """
+    rows: list[dict[str, Any]] = []
+    damaged: list[str] = []
+    for planned in plan.runs:
+        folder = RunFolder(root, planned.run.run_id)
+        status = folder.status()
+        for evaluation in plan.evaluations:
+            if evaluation.key not in status.evaluations:
+                continue
+            try:
+                found = folder.records(status, evaluation.key)
+            except CorruptFile as error:
+                damaged.append(str(error))
+                continue
+            labels = {"criterion": planned.label, "variant": planned.variant}
+            rows += [{name: {**row, **labels}[name] for name in COLUMNS} for row in found]
+    return rows, damaged

@@ -1,0 +1,158 @@
+"""Where runs live on disk. A file counts once `status.json` names it with its checksum.
+
+`results/runs/RUN_ID/` holds `run.yaml`, `environment.json`, `train.jsonl`, `model.safetensors`,
+`resume.pt` (while training), `records/` and `predictions/`. `status.json` is written last and
+atomically after each of them: a process killed at any moment leaves a run that is either done or
+continues.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hugbench.errors import CorruptFile, UserError
+from hugbench.storage import file_sha256, write_atomic
+
+DAMAGED = "status.json was damaged"
+
+State = Literal["pending", "training", "trained", "failed"]
+
+
+@dataclass
+class Status:
+    """What is known to be on disk.
+
+    Attributes:
+        state: of the training.
+        files: sha256 of every finished file, by its path within the run's folder.
+        evaluations: keys of the finished evaluations.
+        error: why the run failed.
+        seconds: of training, summed over resumptions.
+        notes: sentences of evaluations, by key.
+    """
+
+    state: State = "pending"
+    files: dict[str, str] = field(default_factory=dict)
+    evaluations: list[str] = field(default_factory=list)
+    error: str | None = None
+    seconds: float = 0.0
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def lacks(self, keys: list[str]) -> bool:
+        """Whether anything of training or of these evaluations is missing."""
+        return self.state != "trained" or not set(keys) <= set(self.evaluations)
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = root / "runs" / run_id
+        self.checkpoint = self.path / "resume.pt"
+        self.log = self.path / "train.jsonl"
+        self.model = self.path / "model.safetensors"
+        self._holder = self.path / ".holder"
+
+    def records_file(self, key: str) -> Path:
+        """Where the records of an evaluation lie."""
+        return self.path / "records" / f"{key}.jsonl"
+
+    def predictions_file(self, key: str) -> Path:
+        """Where the per-example predictions of an evaluation lie."""
+        return self.path / "predictions" / f"{key}.parquet"
+
+    def status(self) -> Status:
+        """The run's status; a run nobody began, or whose status is damaged, is pending."""
+        try:
+            return Status(**json.loads((self.path / "status.json").read_text()))
+        except FileNotFoundError:
+            return Status()
+        except (ValueError, TypeError):
+            return Status(error=DAMAGED)
+
+    def write_status(self, status: Status) -> None:
+        """Store the status: the last step of everything."""
+        write_atomic(self.path / "status.json", (json.dumps(asdict(status), indent=1) + "\n").encode())
+
+    def sealed(self, status: Status, *paths: Path) -> None:
+        """Note the checksums of finished files in `status`."""
+        for path in paths:
+            status.files[path.relative_to(self.path).as_posix()] = file_sha256(path)
+
+    def damaged(self, status: Status, path: Path) -> str | None:
+        """What is wrong with a finished file, or None."""
+        name = path.relative_to(self.path).as_posix()
+        if not path.exists():
+            return f"{name} is missing"
+        return None if file_sha256(path) == status.files.get(name) else f"{name} does not match its checksum"
+
+    def records(self, status: Status, key: str) -> list[dict[str, Any]]:
+        """The records of a finished evaluation.
+
+        Raises:
+            CorruptFile: they are missing or do not match their checksum.
+        """
+        path = self.records_file(key)
+        if reason := self.damaged(status, path):
+            raise CorruptFile(path, reason)
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Whether this process may work on the run. The lock ends with the process, however it ends."""
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            self._holder.write_text(f"process {os.getpid()} on {platform.node()}\n")
+            yield True
+        finally:
+            self._holder.unlink(missing_ok=True)
+            lock.release()
+
+    def holder(self) -> str:
+        """Who works on the run, as far as is known."""
+        try:
+            return self._holder.read_text().strip() or "another process"
+        except OSError:
+            return "another process"
+
+
+def writable(root: Path) -> None:
+    """Make sure that results can be written under `root`, leaving nothing behind.
+
+    Raises:
+        UserError: they cannot.
+    """
+    probe = root
+    while not probe.exists() and probe != probe.parent:
+        probe = probe.parent
+    if not probe.is_dir():
+        raise UserError(
+            "is no folder", where="--results", found=str(probe), expected="a folder that can be written"
+        )
+    test = probe / f".hugbench-write-test-{id(root)}"
+    try:
+        test.touch(exist_ok=False)
+        test.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot be written ({error.strerror})",
+            where="--results",
+            found=str(root),
+            expected="a folder that can be written",
+        ) from None

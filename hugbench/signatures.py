@@ -1,0 +1,230 @@
+"""What a plug-in takes, read from its source without importing it.
+
+The keyword-only arguments of a criterion's constructor or of an evaluation are its schema in a
+suite. They are read with `ast`, so planning and validating never import torch, and a loss of
+one's own is checked before its code runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import types as python_types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, Union
+
+from pydantic import BaseModel, create_model
+
+from hugbench import types
+from hugbench.errors import UserError, nearest
+from hugbench.types import Frozen
+
+HEAD_ARGUMENTS = {"self", "in_features", "num_classes"}
+
+_NAMESPACE: dict[str, Any] = {
+    **{name: value for name, value in vars(types).items() if not name.startswith("_")},
+    **{kind.__name__: kind for kind in (bool, int, float, str, tuple, list, dict)},
+    "Literal": Literal,
+    "Optional": Optional,
+    "Union": Union,
+    "Annotated": Annotated,
+    "__builtins__": {},
+}
+_HARMLESS = (
+    ast.Name,
+    ast.Load,
+    ast.Constant,
+    ast.Subscript,
+    ast.Tuple,
+    ast.List,
+    ast.BinOp,
+    ast.BitOr,
+    ast.UnaryOp,
+    ast.USub,
+)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One keyword-only argument: name, annotation as written, default as written (None: required)."""
+
+    name: str
+    annotation: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A plug-in as its source tells it.
+
+    Attributes:
+        name: of the class or function.
+        doc: its docstring.
+        arguments: keyword-only arguments in order.
+        schema: a frozen pydantic model of the arguments.
+        file: where it is defined.
+        line: and at which line.
+        source_sha256: of the whole file.
+    """
+
+    name: str
+    doc: str
+    arguments: tuple[Argument, ...]
+    schema: type[BaseModel]
+    file: Path
+    line: int
+    source_sha256: str
+
+
+@dataclass(frozen=True)
+class _Module:
+    path: Path
+    tree: ast.Module
+    sha256: str
+
+    def definition(self, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+        for node in self.tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+                return node
+        return None
+
+    def imported(self, name: str) -> str | None:
+        """The `module:name` that `name` is imported from, or None."""
+        for node in self.tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return f"{node.module}:{alias.name}"
+        return None
+
+
+def signature(target: str) -> Signature:
+    """The signature of `package.module:Name` or `path/to/file.py:Name`.
+
+    Raises:
+        UserError: no such file, module or name; not Python; an argument without a usable default.
+    """
+    place, _, name = target.rpartition(":")
+    path = Path(place) if place.endswith(".py") else _module_file(place, target)
+    return _signature(path, name, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(maxsize=256)
+def _signature(path: Path, name: str, _modified: int) -> Signature:
+    module = _read(path)
+    definition = module.definition(name)
+    if definition is None:
+        names = [n.name for n in module.tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+        listed = ", ".join(names) or "no class or function is defined there"
+        raise UserError(
+            f"defines no {name!r}", where=path, expected=f"one of: {listed}", nearest=nearest(name, names)
+        )
+    of_class = isinstance(definition, ast.ClassDef)
+    function = _constructor(module, definition) if isinstance(definition, ast.ClassDef) else definition
+    parameters = _parameters(function, of_class) if function is not None else []
+    fields = {arg.arg: _field(arg, default, path) for arg, default in parameters}
+    schema: type[BaseModel] = create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload]
+    arguments = tuple(_argument(arg, default) for arg, default in parameters)
+    doc = ast.get_docstring(definition) or ""
+    return Signature(name, doc, arguments, schema, path, definition.lineno, module.sha256)
+
+
+def validate_arguments(target: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with every default filled in.
+
+    Raises:
+        pydantic.ValidationError: unknown, missing or wrong arguments.
+    """
+    return target.schema.model_validate(dict(arguments)).model_dump()
+
+
+def _module_file(module: str, target: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise UserError("no such module", key=target, found=module, expected="an installed Python module")
+    return Path(spec.origin)
+
+
+def _read(path: Path) -> _Module:
+    try:
+        source = path.read_bytes()
+        tree = ast.parse(source, filename=str(path))
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=path, expected="a Python file") from None
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else str(path)
+        raise UserError(f"is not Python: {getattr(error, 'msg', error)}", where=where) from None
+    return _Module(path, tree, hashlib.sha256(source).hexdigest())
+
+
+def _constructor(module: _Module, definition: ast.ClassDef) -> ast.FunctionDef | None:
+    """`__init__` of the class or of the nearest base that is written in Python source."""
+    for node in definition.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return node
+    for base in definition.bases:
+        if not isinstance(base, ast.Name):
+            continue
+        parent, home = module.definition(base.id), module
+        origin = module.imported(base.id)
+        if parent is None and origin is not None and origin.startswith("hugbench."):
+            home = _read(_module_file(origin.rpartition(":")[0], origin))
+            parent = home.definition(origin.rpartition(":")[2])
+        if isinstance(parent, ast.ClassDef) and (found := _constructor(home, parent)) is not None:
+            return found
+    return None
+
+
+def _parameters(function: ast.FunctionDef, of_class: bool) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Keyword arguments with their defaults; a class's positional ones, but for the head's, count too."""
+    spec = function.args
+    keyword = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
+    if not of_class:
+        return keyword
+    positional = [*spec.posonlyargs, *spec.args]
+    defaults = [None] * (len(positional) - len(spec.defaults)) + list(spec.defaults)
+    pairs = zip(positional, defaults, strict=True)
+    return [pair for pair in pairs if pair[0].arg not in HEAD_ARGUMENTS] + keyword
+
+
+def _argument(arg: ast.arg, default: ast.expr | None) -> Argument:
+    annotation = ast.unparse(arg.annotation) if arg.annotation else ""
+    return Argument(arg.arg, annotation, None if default is None else ast.unparse(default))
+
+
+def _field(arg: ast.arg, default: ast.expr | None, path: Path) -> tuple[Any, Any]:
+    if default is None:
+        return _annotation(arg.annotation), ...
+    try:
+        return _annotation(arg.annotation), ast.literal_eval(default)
+    except ValueError:
+        raise UserError(
+            "a default that is not a literal",
+            where=f"{path}:{default.lineno}:{default.col_offset + 1}",
+            key=arg.arg,
+            found=ast.unparse(default),
+            expected="a number, a string, True, False, None or a tuple of them",
+        ) from None
+
+
+def _annotation(node: ast.expr | None) -> Any:
+    """The type an annotation names; anything where it names none that is known here."""
+    if node is None:
+        return Any
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node = ast.parse(node.value, mode="eval").body
+    if not all(isinstance(part, _HARMLESS) for part in ast.walk(node)):
+        return Any
+    try:
+        found = eval(compile(ast.Expression(node), "<annotation>", "eval"), dict(_NAMESPACE))
+    except (NameError, TypeError):
+        return Any
+    return found if isinstance(found, type | python_types.UnionType) or hasattr(found, "__origin__") else Any

@@ -1,0 +1,190 @@
+"""From a suite to its runs. A run's id says all that changes the trained model, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from hugbench.errors import UserError
+from hugbench.suite.loader import Suite
+from hugbench.suite.plugins import CriterionSpec, EvaluationSpec, canonical
+from hugbench.suite.schema import DatasetSpec, ModelSpec, ProtocolSpec, Recipe
+
+SPEC_VERSION = 1
+"""Raised when the same spec would train another model: a default or a meaning has changed."""
+
+UNTRAINED = {"resident"}
+"""Fields of a data set that leave the trained model as it is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model: everything that makes it what it is, in one picklable value."""
+
+    run_id: str
+    criterion: CriterionSpec
+    dataset: DatasetSpec
+    model: ModelSpec
+    protocol: ProtocolSpec
+    recipe: Recipe
+    seed: int
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole specification, defaults included, for `run.yaml`."""
+        return {
+            "run_id": self.run_id,
+            "spec_version": SPEC_VERSION,
+            "criterion": {
+                "name": self.criterion.name,
+                "target": self.criterion.target,
+                "arguments": self.criterion.values(),
+                "source_sha256": self.criterion.source_sha256,
+            },
+            "dataset": self.dataset.model_dump(),
+            "model": self.model.model_dump(),
+            "protocol": self.protocol.model_dump(),
+            "recipe": self.recipe.model_dump(),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run and what the suite calls it: its criterion's label, and its place on the suite's axes."""
+
+    run: Run
+    label: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a suite asks for. `runs` may name a run twice; it is trained once."""
+
+    suite: str
+    baseline: str
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs: tuple[PlannedRun, ...]
+    evaluations: tuple[EvaluationSpec, ...]
+
+    def distinct(self) -> list[PlannedRun]:
+        """Each run once, in order."""
+        return list({planned.run.run_id: planned for planned in reversed(self.runs)}.values())[::-1]
+
+
+def make_plan(suite: Suite) -> Plan:
+    """The product of the suite's axes, criteria and seeds: seeds outermost within a comparison.
+
+    Raises:
+        UserError: two arms of a comparison that would be one model.
+    """
+    runs = tuple(_runs(suite))
+    labels = tuple(dict.fromkeys(planned.label for planned in runs))
+    return Plan(suite.name, suite.baseline, labels, suite.seeds, runs, suite.evaluations)
+
+
+def smoke(plan: Plan, classes: dict[str, int]) -> Plan:
+    """The same plan with a sliver of data, one epoch and one seed: does it work end to end?
+
+    Args:
+        plan: the plan.
+        classes: number of classes of each data set, by name.
+    """
+    seed = plan.seeds[0]
+    runs = tuple(
+        replace(planned, run=_sliver(planned.run, classes[planned.run.dataset.name]))
+        for planned in plan.runs
+        if planned.run.seed == seed
+    )
+    return replace(plan, suite=f"{plan.suite}-smoke", seeds=(seed,), runs=runs)
+
+
+def _sliver(run: Run, classes: int) -> Run:
+    dataset = run.dataset.model_copy(
+        update={
+            "max_train": min(run.dataset.max_train or 1 << 62, max(256, 2 * classes)),
+            "max_test": min(run.dataset.max_test or 1 << 62, max(128, classes)),
+        }
+    )
+    recipe = run.recipe.model_copy(
+        update={
+            "epochs": 1,
+            "batch_size": min(run.recipe.batch_size, 64),
+            "warmup_epochs": min(run.recipe.warmup_epochs, 1.0),
+        }
+    )
+    parts = _parts(run.criterion, dataset, run.model, run.protocol, recipe)
+    return replace(run, run_id=_run_id(run.criterion.name, parts, run.seed), dataset=dataset, recipe=recipe)
+
+
+def _runs(suite: Suite) -> Iterator[PlannedRun]:
+    for dataset in suite.datasets:
+        for model in suite.models:
+            for protocol in suite.protocols:
+                for choice in suite.recipes:
+                    axes = (*dataset.axes, *model.axes, *protocol.axes, *choice.axes)
+                    variant = ", ".join(f"{path}={value}" for path, value in axes)
+                    cells = [
+                        (arm, own, _parts(arm.criterion, dataset.spec, model.spec, protocol.spec, own.spec))
+                        for arm, recipes in zip(suite.arms, choice.arms, strict=True)
+                        for own in recipes
+                    ]
+                    _refuse_twins([(arm.label, parts) for arm, _, parts in cells])
+                    for seed in suite.seeds:
+                        for arm, own, parts in cells:
+                            run = Run(
+                                _run_id(arm.criterion.name, parts, seed),
+                                arm.criterion,
+                                dataset.spec,
+                                model.spec,
+                                protocol.spec,
+                                own.spec,
+                                seed,
+                            )
+                            yield PlannedRun(run, _label(arm.label, own.axes), variant)
+
+
+def _label(label: str, axes: tuple[tuple[str, str], ...]) -> str:
+    """An arm with axes of its own is several rows of the comparison."""
+    return label + (f"[{', '.join(f'{path}={value}' for path, value in axes)}]" if axes else "")
+
+
+def _refuse_twins(cells: list[tuple[str, str]]) -> None:
+    seen: dict[str, str] = {}
+    for label, parts in cells:
+        if parts in seen:
+            raise UserError(
+                "two criteria of the comparison are the same model",
+                key="criteria",
+                found=f"{seen[parts]}, {label}",
+                expected="criteria that differ",
+            )
+        seen[parts] = label
+
+
+def _parts(
+    criterion: CriterionSpec, dataset: DatasetSpec, model: ModelSpec, protocol: ProtocolSpec, recipe: Recipe
+) -> str:
+    """Canonical JSON of all but the seed: fields that differ from their defaults, keys sorted."""
+    sections = {
+        "criterion": canonical(criterion.identity()),
+        "dataset": _changed(dataset, UNTRAINED),
+        "model": _changed(model),
+        "protocol": _changed(protocol),
+        "recipe": _changed(recipe),
+    }
+    return ",".join(f'"{name}":{text}' for name, text in sections.items())
+
+
+def _changed(spec: BaseModel, without: set[str] | None = None) -> str:
+    return canonical(spec.model_dump(exclude_defaults=True, exclude=without))
+
+
+def _run_id(name: str, parts: str, seed: int) -> str:
+    text = f'{{{parts},"seed":{seed},"spec_version":{SPEC_VERSION}}}'
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -1,0 +1,158 @@
+"""Criteria and evaluations as a suite names them, resolved and checked without running them.
+
+A criterion is a registered name, `path/to/file.py:Class`, or a dotted path such as
+`torch.nn.CrossEntropyLoss` (the only form that has to be imported to be checked).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, create_model
+
+from hugbench import registry, signatures
+from hugbench.errors import UserError, nearest
+from hugbench.suite.nodes import Node
+from hugbench.suite.sections import validate
+from hugbench.types import Frozen
+
+
+@dataclass(frozen=True)
+class CriterionSpec:
+    """A criterion and its arguments.
+
+    Attributes:
+        name: registered name, or the class name of a loss of one's own.
+        kind: registered by name, a file, or a dotted path.
+        target: `module:Class`, `file.py:Class` or the dotted path.
+        arguments: every argument, defaults included, as canonical JSON.
+        changed: the arguments that differ from their defaults, as canonical JSON.
+        source_sha256: of the file, for a loss loaded by path.
+    """
+
+    name: str
+    kind: Literal["registered", "file", "dotted"]
+    target: str
+    arguments: str
+    changed: str
+    source_sha256: str | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The arguments as keyword arguments."""
+        return _tuples(json.loads(self.arguments))
+
+    def identity(self) -> dict[str, Any]:
+        """What of it changes a trained model."""
+        named = self.name if self.kind != "dotted" else self.target
+        identity: dict[str, Any] = {"name": named, **json.loads(f'{{"arguments":{self.changed}}}')}
+        return identity if self.source_sha256 is None else {**identity, "source_sha256": self.source_sha256}
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """An evaluation and its arguments; `key` names its files in a run's folder."""
+
+    name: str
+    target: str
+    arguments: str
+
+    @property
+    def key(self) -> str:
+        """`NAME-HASH`, the hash over the evaluation's arguments (defaults included)."""
+        return f"{self.name}-{hashlib.sha256(self.arguments.encode()).hexdigest()[:10]}"
+
+    def values(self) -> dict[str, Any]:
+        """The arguments as keyword arguments."""
+        return _tuples(json.loads(self.arguments))
+
+
+def criterion(name: str, arguments: Node, where: str, folder: Path) -> CriterionSpec:
+    """The criterion `name` with `arguments` (a mapping node, or null for none).
+
+    Raises:
+        UserError: no such criterion, or arguments that it does not take.
+    """
+    filled = arguments if arguments.value is not None else arguments.with_value({})
+    if ".py:" in name:
+        file, _, cls = name.rpartition(":")
+        path = Path(file) if Path(file).is_absolute() or not (folder / file).exists() else folder / file
+        if not path.is_file():
+            raise UserError(
+                "no such file", where=where, key="criteria", found=file, expected="path/to/loss.py:ClassName"
+            )
+        signature = signatures.signature(f"{path}:{cls}")
+        values = _checked(filled, signature.schema, cls)
+        return CriterionSpec(cls, "file", f"{path.resolve()}:{cls}", *values, signature.source_sha256)
+    table = registry.criteria()
+    if "." in name and name not in table:
+        schema = _dotted_schema(name, where)
+        return CriterionSpec(name.rpartition(".")[2], "dotted", name, *_checked(filled, schema, name))
+    target = registry.lookup("criterion", table, name, where, "criteria")
+    values = _checked(filled, signatures.signature(target).schema, name)
+    return CriterionSpec(name, "registered", target, *values)
+
+
+def evaluation(name: str, arguments: Node, where: str) -> EvaluationSpec:
+    """The evaluation `name` with `arguments`.
+
+    Raises:
+        UserError: no such evaluation, or arguments that it does not take.
+    """
+    target = registry.lookup("evaluation", registry.EVALUATIONS, name, where, "evaluations")
+    filled = arguments if arguments.value is not None else arguments.with_value({})
+    return EvaluationSpec(name, target, _checked(filled, signatures.signature(target).schema, name)[0])
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _checked(node: Node, schema: type[BaseModel], name: str) -> tuple[str, str]:
+    spec = validate(node, schema, name)
+    return canonical(spec.model_dump()), canonical(spec.model_dump(exclude_defaults=True))
+
+
+def _dotted_schema(path: str, where: str) -> type[BaseModel]:
+    """The schema of a class's keyword arguments, from the live signature."""
+    module, _, name = path.rpartition(".")
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", path):
+        raise UserError(
+            "not a dotted path", where=where, key="criteria", found=path, expected="package.module.Class"
+        )
+    try:
+        home = importlib.import_module(module)
+    except (ImportError, ValueError):
+        raise UserError(
+            "no such module", where=where, key="criteria", found=module, expected="an installed module"
+        ) from None
+    found = getattr(home, name, None)
+    if not inspect.isclass(found):
+        classes = [key for key, value in vars(home).items() if inspect.isclass(value)]
+        raise UserError(
+            "no such class", where=where, key="criteria", found=path, nearest=nearest(name, classes)
+        )
+    fields = {}
+    for parameter in inspect.signature(found).parameters.values():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if parameter.name in {"self", "in_features", "num_classes"}:
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (Any, default)
+    return create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload, no-any-return]
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value

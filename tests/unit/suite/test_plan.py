@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+
+import pytest
+
+from hugbench.errors import UserError
+from hugbench.suite.loader import load_suite, shipped_suites
+from hugbench.suite.plan import make_plan, smoke
+
+
+def ids(path, **options) -> list[str]:
+    return [planned.run.run_id for planned in make_plan(load_suite(path, **options)).runs]
+
+
+def test_lists_are_axes_and_the_plan_is_their_product(suite_file) -> None:
+    plan = make_plan(
+        load_suite(
+            suite_file(
+                dataset="[digits, mnist]",
+                model="{backbone: test_resnet, embedding_dim: [32, 64]}",
+                recipe="{epochs: 4, batch_size: 64, lr: [0.1, 0.2], schedule: multistep, milestones: [[1], [1, 2]]}",
+            )
+        )
+    )
+    assert len(plan.runs) == 2 * 2 * 2 * 2 * 2 * 2  # data, width, lr, milestones, criteria, seeds
+    assert len(plan.distinct()) == len(plan.runs)
+    assert plan.runs[0].variant == (
+        "dataset=digits, model.embedding_dim=32, recipe.lr=0.1, recipe.milestones=(1,)"
+    )
+    assert {planned.run.recipe.milestones for planned in plan.runs} == {(1,), (1, 2)}
+
+
+def test_a_list_for_a_field_that_is_a_list_is_its_value(suite_file) -> None:
+    plan = make_plan(
+        load_suite(
+            suite_file(recipe="{epochs: 4, batch_size: 64, lr: 1, schedule: multistep, milestones: [1, 2]}")
+        )
+    )
+    assert {planned.run.recipe.milestones for planned in plan.runs} == {(1, 2)}
+
+
+def test_an_axis_in_a_criterions_own_recipe_is_several_rows(suite_file) -> None:
+    plan = make_plan(load_suite(suite_file(criteria="[cross_entropy, {hug: {}, recipe: {lr: [0.1, 0.5]}}]")))
+    assert plan.labels == ("cross_entropy", "hug[recipe.lr=0.1]", "hug[recipe.lr=0.5]")
+    assert {planned.variant for planned in plan.runs} == {""}
+
+
+def test_seeds_come_outermost_so_every_seed_is_a_comparison(suite_file) -> None:
+    plan = make_plan(load_suite(suite_file()))
+    assert [(p.run.seed, p.label) for p in plan.runs] == [
+        (0, "cross_entropy"),
+        (0, "hug"),
+        (1, "cross_entropy"),
+        (1, "hug"),
+    ]
+
+
+def test_the_id_is_the_hash_of_what_changes_the_model(suite_file) -> None:
+    run = make_plan(load_suite(suite_file())).runs[0].run
+    identity = {
+        "criterion": {"arguments": {}, "name": "cross_entropy"},
+        "dataset": {"name": "digits"},
+        "model": {"backbone": "test_resnet", "stem": "cifar"},
+        "protocol": {"name": "standard"},
+        "recipe": {"batch_size": 64, "epochs": 2, "lr": 0.1},
+        "seed": 0,
+        "spec_version": 1,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    assert run.run_id == f"cross_entropy-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "recipe.momentum=0.9",  # the default, written out
+        "dataset.resident=never",
+        "evaluations=[{accuracy: {bins: 3}}]",
+        "name=other",
+        "description=words",
+        "criteria.hug.hug={}",
+    ],
+)
+def test_what_leaves_the_model_alone_leaves_the_id_alone(suite_file, setting: str) -> None:
+    assert ids(suite_file(), settings=[setting]) == ids(suite_file())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "recipe.lr=0.2",
+        "recipe.augment.flip=true",
+        "dataset.validation=0.1",
+        "model.embedding_dim=null",
+        "dataset.max_train=100",
+        "recipe.epochs=3",
+    ],
+)
+def test_what_changes_the_model_changes_every_id(suite_file, setting: str) -> None:
+    assert not set(ids(suite_file(), settings=[setting])) & set(ids(suite_file()))
+
+
+def test_two_suites_share_the_runs_they_have_in_common(suite_file) -> None:
+    first = set(ids(suite_file()))
+    second = set(ids(suite_file(criteria="[cross_entropy, {hug: {alpha: 0.7}}]", name="other")))
+    assert len(first & second) == 2
+
+
+def test_two_arms_that_are_one_model_are_refused(suite_file) -> None:
+    with pytest.raises(UserError, match="same model"):
+        make_plan(load_suite(suite_file(criteria="[cross_entropy, {name: twin, cross_entropy: {}}]")))
+
+
+def test_smoke_is_a_sliver_with_ids_of_its_own(suite_file) -> None:
+    plan = make_plan(
+        load_suite(suite_file(recipe="{epochs: 200, batch_size: 512, lr: 0.1, warmup_epochs: 5}"))
+    )
+    small = smoke(plan, {"digits": 10})
+    assert {p.run.seed for p in small.runs} == {0}
+    assert [p.label for p in small.runs] == ["cross_entropy", "hug"]
+    assert all(p.run.recipe.epochs == 1 and p.run.recipe.warmup_epochs <= 1 for p in small.runs)
+    assert all(p.run.dataset.max_train == 256 and p.run.dataset.max_test == 128 for p in small.runs)
+    assert not {p.run.run_id for p in small.runs} & {p.run.run_id for p in plan.runs}
+
+
+def test_a_run_is_picklable(suite_file) -> None:
+    run = make_plan(load_suite(suite_file())).runs[0].run
+    assert pickle.loads(pickle.dumps(run)) == run
+
+
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_every_shipped_suite_is_valid_and_names_the_schema(name: str) -> None:
+    path = shipped_suites()[name]
+    plan = make_plan(load_suite(path))
+    assert plan.baseline == "cross_entropy"
+    assert len(plan.seeds) >= 3
+    assert path.read_text().startswith("# yaml-language-server: $schema=suite.schema.json\n")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from hugbench.errors import UserError
+from hugbench.registry import CRITERIA, EVALUATIONS
+from hugbench.signatures import signature, validate_arguments
+
+SOURCE = '''
+import a_package_that_does_not_exist
+from typing import Literal
+from hugbench.types import NonNegative
+from hugbench import Criterion
+
+class Base(Criterion):
+    """The base."""
+    def __init__(self, in_features, num_classes, *, alpha: NonNegative = 1.0, kind: Literal["a", "b"] = "a",
+                 size: int | None = None, free=3, needed: float):
+        """Nothing here runs."""
+
+class Child(Base):
+    """A child.
+
+    Equation:
+        x
+    """
+
+class Plain(Criterion):
+    """No constructor."""
+
+class Odd(Criterion):
+    def __init__(self, in_features, num_classes, *, when: float = open("x")):
+        pass
+
+class Ordinary:
+    def __init__(self, gamma: float = 2.0, *, extra: bool = False):
+        pass
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "loss.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_arguments_are_read_without_importing(file: Path) -> None:
+    found = signature(f"{file}:Base")
+    assert [(arg.name, arg.default) for arg in found.arguments] == [
+        ("alpha", "1.0"),
+        ("kind", "'a'"),
+        ("size", "None"),
+        ("free", "3"),
+        ("needed", None),
+    ]
+    values = validate_arguments(found, {"needed": 2})
+    assert values == {"alpha": 1.0, "kind": "a", "size": None, "free": 3, "needed": 2.0}
+
+
+def test_a_constructor_is_inherited(file: Path) -> None:
+    found = signature(f"{file}:Child")
+    assert found.doc.startswith("A child.")
+    assert [arg.name for arg in found.arguments][0] == "alpha"
+    assert signature(f"{file}:Plain").arguments == ()
+
+
+def test_positional_arguments_of_a_loss_of_logits_count_too(file: Path) -> None:
+    assert [arg.name for arg in signature(f"{file}:Ordinary").arguments] == ["gamma", "extra"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"needed": "2"},
+        {"needed": 1.0, "alpha": -1.0},
+        {"needed": 1.0, "kind": "c"},
+        {"needed": 1.0, "size": 2.5},
+        {"needed": 1.0, "unknown": 1},
+        {"needed": float("nan")},
+    ],
+)
+def test_wrong_arguments_are_refused(file: Path, arguments: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        validate_arguments(signature(f"{file}:Base"), arguments)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("{file}:Bse", "did you mean 'Base'"),
+        ("{file}:Odd", "a default that is not a literal"),
+        ("{file}.missing.py:X", "cannot be read"),
+        ("hugbench.criteria.nothing:X", "no such module"),
+    ],
+)
+def test_what_cannot_be_read_is_said(file: Path, target: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        signature(target.format(file=file))
+
+
+def test_a_file_that_is_not_python(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text("def x(:\n")
+    with pytest.raises(UserError, match=r"bad\.py:1: is not Python"):
+        signature(f"{path}:x")
+
+
+def test_an_edited_file_is_read_again(file: Path) -> None:
+    before = signature(f"{file}:Plain")
+    file.write_text(SOURCE + "\n# changed\n")
+    assert signature(f"{file}:Plain").source_sha256 != before.source_sha256
+
+
+@pytest.mark.parametrize("name", sorted(CRITERIA))
+def test_every_criterion_documents_equation_arguments_and_source(name: str) -> None:
+    found = signature(CRITERIA[name])
+    assert "Equation:" in found.doc
+    assert "Source:" in found.doc
+    for argument in found.arguments:
+        assert argument.default is not None, "an argument without a default"
+        assert f"{argument.name}:" in found.doc
+
+
+@pytest.mark.parametrize("name", sorted(EVALUATIONS))
+def test_every_evaluation_documents_its_arguments(name: str) -> None:
+    found = signature(EVALUATIONS[name])
+    for argument in found.arguments:
+        assert f"{argument.name}:" in found.doc
