@@ -31,7 +31,7 @@ COLUMNS = (
 def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Every record of the plan that is finished, and a sentence for each that is damaged.
 
-    `criterion` is the suite's label; `variant` the run's place on the suite's axes.
+    `criterion` and `evaluation` are the suite's labels; `variant` is the run's place on its axes.
     """
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
@@ -46,6 +46,10 @@ def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[
             except CorruptFile as error:
                 damaged.append(str(error))
                 continue
-            labels = {"criterion": planned.label, "variant": planned.variant}
+            labels = {
+                "criterion": planned.label,
+                "variant": planned.variant,
+                "evaluation": evaluation.label,
+            }
             rows += [{name: {**row, **labels}[name] for name in COLUMNS} for row in found]
     return rows, damaged

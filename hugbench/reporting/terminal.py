@@ -1,0 +1,230 @@
+"""What a person reads in a terminal: tables and captions that also stand as plain text in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hugbench.reporting.tables import (
+    duration,
+    is_fraction,
+    metric_value,
+    plain_table,
+    records_table,
+    simple_table,
+)
+from hugbench.results import comparison as compared
+from hugbench.results.comparison import Arm, Comparison, Quantity
+from hugbench.results.statistics import Interval, Paired
+
+__all__ = ["comparison_table", "duration", "metric_value", "outcome_report", "records_table", "simple_table"]
+
+SECONDARY = {
+    "top5_accuracy": "top-5 %",
+    "nearest_class_mean_accuracy": "nearest class mean %",
+    "expected_calibration_error": "ECE %",
+    "negative_log_likelihood": "NLL",
+}
+"""Metrics beside accuracy, in order, and what their columns are called."""
+
+MOST_NOTES = 10
+_STYLES = {"better": "bold green", "worse": "bold red", "differs": "bold", "no result": "red"}
+
+
+def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",)) -> RenderableType:
+    """Accuracy on clean images of every criterion, per data set, backbone, protocol, variant and subset.
+
+    Each table has the accuracy over seeds, the paired difference to the baseline and what may be
+    said of it, a smaller table of the other metrics, and a caption with n, seeds and test.
+
+    Args:
+        comparison: what to show.
+        subsets: of the test images; those without a record are left out.
+    """
+    parts: list[RenderableType] = []
+    for table in _clean(comparison, subsets):
+        if "accuracy" in table:
+            parts += _block(comparison, table)
+    parts += [Text(f"Note: {note}.") for note in comparison.notes]
+    return Group(*parts) if parts else Text("No run is finished: there is nothing to compare yet.")
+
+
+def outcome_report(
+    comparison: Comparison, failed: Mapping[str, str], notes: Sequence[str], folder: Path, console: Console
+) -> None:
+    """Print the end of a suite: the comparison, what failed, what to keep in mind, where it all lies.
+
+    Args:
+        comparison: every criterion against the baseline.
+        failed: error of each failed run, by run id.
+        notes: sentences that belong to the numbers.
+        folder: the results folder.
+        console: where to print.
+    """
+    console.print(comparison_table(comparison))
+    for note in notes[:MOST_NOTES]:
+        console.print(Text(f"Note: {note}"))
+    if len(notes) > MOST_NOTES:
+        console.print(Text(f"... and {_count(len(notes) - MOST_NOTES, 'note')} more; --json has all"))
+    if failed:
+        console.print(Text(f"{_count(len(failed), 'run')} failed:", style="bold red"))
+        console.print(simple_table("", ["run", "error"], failed.items()))
+    console.print(Text(f"Everything lies in {folder}"), soft_wrap=True)
+
+
+def _clean(comparison: Comparison, subsets: Sequence[str]) -> list[dict[str, compared.Group]]:
+    """The groups of clean accuracy by metric, one dict per block and subset."""
+    tables: dict[tuple[object, ...], dict[str, compared.Group]] = {}
+    for group in comparison.groups:
+        found = group.quantity
+        place = found.evaluation, found.condition, found.severity, found.experience
+        if place == ("accuracy", "clean", None, None) and found.subset in subsets:
+            tables.setdefault((found.block, found.subset), {})[found.metric] = group
+    return list(tables.values())
+
+
+def _block(comparison: Comparison, table: Mapping[str, compared.Group]) -> list[RenderableType]:
+    """Title, accuracy, the other metrics, caption."""
+    group = table["accuracy"]
+    return [
+        Text(_title(group.quantity), style="bold"),
+        _accuracy(comparison, group),
+        Text(),
+        *_others(table),
+        Text(_caption(comparison, group), style="dim"),
+        Text(),
+    ]
+
+
+def _accuracy(comparison: Comparison, group: compared.Group) -> Table:
+    """One row per criterion: mean over seeds, difference to the baseline, what may be said of it."""
+    arms = group.arms
+    columns = {
+        "seeds": [_seed_share(arm) for arm in arms] if any(map(_incomplete, arms)) else [],
+        "accuracy %": [_mean(arm.interval, 100) for arm in arms],
+        f"minus {comparison.baseline}": [_points(arm.difference) for arm in arms],
+        "p": [_p(arm.difference) for arm in arms],
+    }
+    told = {name: cells for name, cells in columns.items() if any(cells)}
+    table = _criteria_table(told)
+    table.add_column("verdict")
+    for arm, *cells in zip(arms, *told.values(), strict=True):
+        verdict = _verdict(arm)
+        style = _STYLES.get(verdict, "dim")
+        table.add_row(Text(arm.criterion), *map(Text, cells), Text(verdict, style=style))
+    return table
+
+
+def _others(table: Mapping[str, compared.Group]) -> list[RenderableType]:
+    """The secondary metrics: means and half-widths, no tests."""
+    columns = {
+        title: [_mean(arm.interval, 100 if is_fraction(metric) else 1) for arm in table[metric].arms]
+        for metric, title in SECONDARY.items()
+        if metric in table
+    }
+    if not columns:
+        return []
+    small = _criteria_table(columns)
+    for arm, *cells in zip(table["accuracy"].arms, *columns.values(), strict=True):
+        small.add_row(*map(Text, (arm.criterion, *cells)), style="dim")
+    return [small, Text()]
+
+
+def _criteria_table(numbers: Iterable[str]) -> Table:
+    """A table of criteria with columns of numbers; where it is too wide, the widest column wraps first."""
+    table = plain_table()
+    table.add_column("criterion", overflow="fold")
+    for name in numbers:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    return table
+
+
+def _caption(comparison: Comparison, group: compared.Group) -> str:
+    """n, seeds, what the intervals and the p are, and what limits them."""
+    seeds = sorted({seed for arm in group.arms for seed in arm.values})
+    sentences = [f"{_count(group.images, 'test image')}; {_seeds(seeds)}."]
+    if len(seeds) > 1:
+        sentences.append(
+            f"± and [ ]: {100 * comparison.level:g} % Student t-intervals over seeds; "
+            "differences in percentage points, paired by seed."
+        )
+    differences = {arm.criterion: arm.difference for arm in group.arms if arm.difference is not None}
+    if any(difference.test == "paired t" for difference in differences.values()):
+        sentences.append("p: paired t-test, two-sided, not corrected for the number of comparisons.")
+    notes: dict[str, list[str]] = {}
+    for criterion, difference in differences.items():
+        notes.setdefault(difference.note, []).append(criterion)
+    for note, criteria in notes.items():
+        if note:
+            everyone = len(criteria) == len(differences)
+            head = note[0].upper() if everyone else f"{', '.join(criteria)}: {note[0]}"
+            sentences.append(f"{head}{note[1:]}.")
+    return " ".join([*sentences, *_gaps(group.arms)])
+
+
+def _gaps(arms: Iterable[Arm]) -> list[str]:
+    """Seeds without a number, arm by arm; an arm without any says so in its row."""
+    gaps = []
+    for arm in arms:
+        if arm.missing and arm.values:
+            gaps.append(f"{arm.criterion}: nothing for {_seeds(arm.missing)}.")
+        if arm.not_finite:
+            gaps.append(f"{arm.criterion}: not a finite number for {_seeds(arm.not_finite)}.")
+    return gaps
+
+
+def _title(quantity: Quantity) -> str:
+    parts = [part for part in quantity.block if part]
+    return " · ".join(parts if quantity.subset == "all" else [*parts, quantity.subset])
+
+
+def _mean(interval: Interval | None, scale: float) -> str:
+    if interval is None:
+        return "-"
+    digits = 2 if scale == 100 else 3
+    half = "" if interval.half_width is None else f" ± {scale * interval.half_width:.{digits}f}"
+    return f"{scale * interval.mean:.{digits}f}{half}"
+
+
+def _points(difference: Paired | None) -> str:
+    """The difference of two fractions in percentage points, with its interval."""
+    if difference is None or difference.mean is None:
+        return ""
+    mean = f"{100 * difference.mean:+.2f}"
+    if difference.low is None or difference.high is None:
+        return mean
+    return f"{mean} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
+def _p(difference: Paired | None) -> str:
+    if difference is None or difference.p_value is None:
+        return ""
+    return "<0.001" if difference.p_value < 0.001 else f"{difference.p_value:.3f}"
+
+
+def _verdict(arm: Arm) -> str:
+    if not arm.values:
+        return "no result"
+    return "no baseline" if arm.difference is None and arm.verdict != "baseline" else arm.verdict
+
+
+def _incomplete(arm: Arm) -> bool:
+    return bool(arm.missing or arm.not_finite)
+
+
+def _seed_share(arm: Arm) -> str:
+    return f"{len(arm.values)}/{len(arm.values) + len(arm.missing) + len(arm.not_finite)}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "no seed with a number"
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

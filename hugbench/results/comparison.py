@@ -1,0 +1,261 @@
+"""From flat records to a comparison: every criterion against the baseline, paired over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from hugbench.results.statistics import Interval, Paired, mean_interval, paired_difference
+
+LEVEL = 0.95
+
+Direction = Literal["higher", "lower", "neutral"]
+Verdict = Literal["baseline", "better", "worse", "differs", "undecided", "identical", "not testable"]
+
+_LOWER = {
+    "negative_log_likelihood",
+    "expected_calibration_error",
+    "error",
+    "mean_corruption_error",
+    "relative_mean_corruption_error",
+    "mCE",
+    "forgetting",
+}
+_HIGHER = {"backward_transfer"}
+
+
+class Quantity(NamedTuple):
+    """What a number is of, and where it was measured: all of a record but criterion, seed and value."""
+
+    dataset: str
+    backbone: str
+    protocol: str
+    variant: str
+    evaluation: str
+    metric: str
+    condition: str
+    severity: int | None
+    experience: int | None
+    subset: str
+
+    @property
+    def block(self) -> tuple[str, str, str, str]:
+        """(dataset, backbone, protocol, variant): the models that are compared with each other."""
+        return self[:4]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One criterion's numbers for a quantity.
+
+    Attributes:
+        criterion: its label in the suite.
+        values: finite values by seed, ascending.
+        interval: mean and interval over seeds; None without a value.
+        difference: this arm minus the baseline; None for the baseline, or where either has no value.
+        verdict: what the difference says.
+        missing: seeds that others have, or that were asked for, and that gave no record here.
+        not_finite: seeds whose value is no number.
+    """
+
+    criterion: str
+    values: Mapping[int, float]
+    interval: Interval | None
+    difference: Paired | None
+    verdict: Verdict
+    missing: tuple[int, ...]
+    not_finite: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; seeds become strings where they are keys."""
+        return {
+            "criterion": self.criterion,
+            "values": {str(seed): value for seed, value in self.values.items()},
+            "interval": None if self.interval is None else dict(vars(self.interval)),
+            "difference": None if self.difference is None else dict(vars(self.difference)),
+            "verdict": self.verdict,
+            "missing": list(self.missing),
+            "not_finite": list(self.not_finite),
+        }
+
+
+@dataclass(frozen=True)
+class Group:
+    """Every criterion's numbers for one quantity.
+
+    Attributes:
+        quantity: what is compared.
+        images: number of images behind each value (the fewest, where they differ).
+        arms: one per criterion, in the comparison's order, those without a value included.
+    """
+
+    quantity: Quantity
+    images: int
+    arms: tuple[Arm, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            **self.quantity._asdict(),
+            "direction": direction(self.quantity.metric),
+            "n": self.images,
+            "arms": [arm.to_json() for arm in self.arms],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Criteria against a baseline.
+
+    Attributes:
+        baseline: its label.
+        criteria: all labels, in order.
+        level: of every interval; a verdict is a two-sided test at 1 - level.
+        groups: one per quantity, in the records' order.
+        notes: what does not show in the numbers.
+    """
+
+    baseline: str
+    criteria: tuple[str, ...]
+    level: float
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, without NaN or infinity."""
+        return {
+            "baseline": self.baseline,
+            "criteria": list(self.criteria),
+            "level": self.level,
+            "notes": list(self.notes),
+            "groups": [group.to_json() for group in self.groups],
+        }
+
+
+def direction(metric: str) -> Direction:
+    """Whether more of a metric is better; neutral for what is neither, such as a temperature."""
+    if metric in _LOWER:
+        return "lower"
+    return "higher" if metric in _HIGHER or metric.endswith("accuracy") else "neutral"
+
+
+def compare_records(
+    rows: Iterable[Mapping[str, Any]],
+    baseline: str,
+    *,
+    criteria: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Comparison:
+    """Compare criteria with a baseline, quantity by quantity.
+
+    What is missing stays visible: a criterion without a value is an arm without an interval, a
+    seed without a record is named in its arm, and where the baseline has none the rest is shown
+    without differences.
+
+    Args:
+        rows: flat records (`hugbench.results.records.COLUMNS`; their `run_id` is not looked at).
+        baseline: the label to compare with.
+        criteria: every label that should appear, in order; by default as the rows come.
+        seeds: seeds that every arm should have; by default those that any arm has.
+    """
+    table = _Table()
+    for row in rows:
+        table.add(row)
+    labels = tuple(dict.fromkeys([*(criteria or ()), *table.criteria]))
+    groups = tuple(_group(table, quantity, labels, baseline, seeds) for quantity in table.cells)
+    absent = [block for block, found in table.seen.items() if baseline not in found]
+    notes = [f"no run of the baseline {baseline} is finished for {_named(block)}" for block in absent]
+    return Comparison(baseline, labels, LEVEL, groups, (*notes, *table.clashes))
+
+
+class _Table:
+    """The records by quantity, criterion and seed."""
+
+    def __init__(self) -> None:
+        self.cells: dict[Quantity, dict[str, dict[int, float | None]]] = {}
+        self.images: dict[Quantity, int] = {}
+        self.criteria: dict[str, None] = {}
+        self.seen: dict[tuple[str, str, str, str], dict[str, None]] = {}
+        self.seeds: dict[tuple[str, str, str, str], set[int]] = {}
+        self.clashes: dict[str, None] = {}
+        self._clashing: set[tuple[Quantity, str, int]] = set()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        quantity = Quantity(*[row[name] for name in Quantity._fields])
+        criterion, seed, value = row["criterion"], row["seed"], _finite(row["value"])
+        self.criteria[criterion] = None
+        self.seen.setdefault(quantity.block, {})[criterion] = None
+        self.seeds.setdefault(quantity.block, set()).add(seed)
+        self.images[quantity] = min(row["n"], self.images.get(quantity, row["n"]))
+        cell = self.cells.setdefault(quantity, {}).setdefault(criterion, {})
+        place = quantity, criterion, seed
+        if place in self._clashing or (seed in cell and cell[seed] != value):
+            self._clash(place)
+            cell.pop(seed, None)
+        else:
+            cell[seed] = value
+
+    def _clash(self, place: tuple[Quantity, str, int]) -> None:
+        """Two numbers claim one place: neither is taken, and the reader is told."""
+        quantity, criterion, _ = place
+        self._clashing.add(place)
+        self.clashes[
+            f"{criterion}, {_named(quantity.block)}, {quantity.evaluation}: several values for the same "
+            "metric and seed, which the records cannot tell apart; they are left out"
+        ] = None
+
+
+def _group(
+    table: _Table, quantity: Quantity, labels: tuple[str, ...], baseline: str, seeds: Sequence[int] | None
+) -> Group:
+    cells = table.cells[quantity]
+    expected = table.seeds[quantity.block] if seeds is None else set(seeds)
+    reference = _values(cells.get(baseline, {}))
+    arms = []
+    for label in labels:
+        cell = cells.get(label, {})
+        values = _values(cell)
+        difference = None
+        if label != baseline and values and reference:
+            difference = paired_difference(values, reference, LEVEL)
+        arms.append(
+            Arm(
+                label,
+                values,
+                mean_interval(list(values.values()), LEVEL) if values else None,
+                difference,
+                "baseline" if label == baseline else _verdict(difference, direction(quantity.metric)),
+                tuple(sorted(expected - cell.keys())),
+                tuple(sorted(cell.keys() - values.keys())),
+            )
+        )
+    return Group(quantity, table.images[quantity], tuple(arms))
+
+
+def _verdict(difference: Paired | None, better: Direction) -> Verdict:
+    alpha = 1 - LEVEL
+    if difference is None or difference.mean is None or difference.p_value is None:
+        return "not testable"
+    if difference.mean == difference.low == difference.high == 0:
+        return "identical"
+    if not difference.can_reach(alpha):
+        return "not testable"
+    if difference.p_value > alpha:
+        return "undecided"
+    if better == "neutral":
+        return "differs"
+    return "better" if (difference.mean > 0) == (better == "higher") else "worse"
+
+
+def _values(cell: Mapping[int, float | None]) -> dict[int, float]:
+    return {seed: value for seed, value in sorted(cell.items()) if value is not None}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _named(block: tuple[str, str, str, str]) -> str:
+    return ", ".join(part for part in block if part)
