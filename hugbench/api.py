@@ -285,17 +285,26 @@ def _outcome(made: Plan, root: Path) -> Outcome:
     from hugbench.results.comparison import compare_records
 
     rows, damaged = collect_records(made, root)
-    done, failed, notes = [], {}, list(damaged)
+    statuses = {p.run.run_id: RunFolder(root, p.run.run_id).status() for p in made.distinct()}
     keys = [spec.key for spec in made.evaluations]
+    failed = {
+        run_id: found.error or "unknown" for run_id, found in statuses.items() if found.state == "failed"
+    }
+    done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys))
+    notes = (*damaged, *_notes(made, statuses, keys))
+    comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
+    return Outcome(made, comparison, done, failed, notes, root)
+
+
+def _notes(made: Plan, statuses: Mapping[str, Status], keys: list[str]) -> list[str]:
+    """Each note of the evaluations once, with the criteria and seeds it is of."""
+    told: dict[str, dict[str, list[int]]] = {}
     for planned in made.distinct():
-        found: Status = RunFolder(root, planned.run.run_id).status()
-        if found.state == "failed":
-            failed[planned.run.run_id] = found.error or "unknown"
-        elif not found.lacks(keys):
-            done.append(planned.run.run_id)
         for key in keys:
-            notes += [
-                f"{planned.label} (seed {planned.run.seed}): {note}" for note in found.notes.get(key, [])
-            ]
-    comparison = compare_records(rows, made.baseline, criteria=made.labels)
-    return Outcome(made, comparison, tuple(done), failed, tuple(notes), root)
+            for note in statuses[planned.run.run_id].notes.get(key, []):
+                told.setdefault(note, {}).setdefault(planned.label, []).append(planned.run.seed)
+    return [
+        "; ".join(f"{label}, seed {', '.join(map(str, seeds))}" for label, seeds in arms.items())
+        + f": {note}"
+        for note, arms in told.items()
+    ]

@@ -17,7 +17,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Is a training loss really better than cross-entropy, and at what?",
 )
 
 SuiteName = Annotated[str, typer.Argument(help="A suite: a YAML file, or the name of a shipped one.")]
@@ -50,6 +49,23 @@ Smoke = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NO_LIST: list[str] = []
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from hugbench import __version__
+
+        typer.echo(f"hugbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Is a training loss really better than cross-entropy, and at what?"""
 
 
 @app.command()

@@ -132,9 +132,8 @@ class _Work:
 
     def _train(self, status: Status, classifier: Classifier, dataset: Dataset) -> None:
         run, folder = self.planned.run, self.folder
-        write_atomic(
-            folder.path / "run.yaml", yaml.safe_dump(_lists(run.resolved()), sort_keys=False).encode()
-        )
+        resolved = _lists({**run.resolved(), "criterion_as_built": repr(classifier.criterion)})
+        write_atomic(folder.path / "run.yaml", yaml.safe_dump(resolved, sort_keys=False).encode())
         self._note_environment(dataset)
         first = self._first_epoch()
         status.state, status.error = "training", None

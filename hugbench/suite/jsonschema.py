@@ -73,7 +73,7 @@ def _axis(schema: dict[str, Any], *, bare: bool) -> dict[str, Any]:
     one: dict[str, Any] = {
         key: value for key, value in schema.items() if key not in {"title", "default", "description"}
     }
-    kept = {key: schema[key] for key in ("default", "description") if key in schema}
+    kept: dict[str, Any] = {key: schema[key] for key in ("default", "description") if key in schema}
     single = {"anyOf": [one, {"type": "string"}]} if bare else one
     return {"anyOf": [single, {"type": "array", "items": single, "minItems": 1}], **kept}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +112,19 @@ def load_suite(
     models = variants(entries["model"], ModelSpec, "model", "backbone")
     for model in models:
         check_backbone(model.spec.backbone, where=model.node.at(("backbone",)).mark)
+    recipes = _recipes(entries["recipe"], arms)
+    baseline = _baseline(entries["baseline"], arms)
+    _refuse_axes(baseline, arms, recipes)
     return Suite(
         name=_name(entries.get("name"), file),
         description=_text(entries.get("description"), "description"),
         source=file,
-        baseline=_baseline(entries["baseline"], arms),
+        baseline=baseline,
         arms=arms,
         datasets=tuple(variants(entries["dataset"], DatasetSpec, "dataset", "name")),
         models=tuple(models),
         protocols=_protocols(entries.get("protocol"), root),
-        recipes=_recipes(entries["recipe"], arms),
+        recipes=recipes,
         seeds=_seeds(entries["seeds"]),
         evaluations=_evaluations(entries.get("evaluations"), root),
     )
@@ -228,14 +231,14 @@ def _label(label: object, node: Node) -> str:
 def _recipes(node: Node, arms: tuple[Arm, ...]) -> tuple[RecipeChoice, ...]:
     return tuple(
         RecipeChoice(variant.axes, tuple(_own_recipes(variant, arm) for arm in arms))
-        for variant in variants(node, Recipe, "recipe", "")
+        for variant in variants(node, Recipe, "recipe")
     )
 
 
 def _own_recipes(variant: Variant[Recipe], arm: Arm) -> tuple[Variant[Recipe], ...]:
     if arm.override is None:
         return (Variant((), variant.node, variant.spec),)
-    return tuple(variants(merged(variant.node, arm.override), Recipe, "recipe", ""))
+    return tuple(variants(merged(variant.node, arm.override), Recipe, "recipe"))
 
 
 def _protocols(node: Node | None, root: Node) -> tuple[Variant[ProtocolSpec], ...]:
@@ -279,6 +282,20 @@ def _baseline(node: Node, arms: tuple[Arm, ...]) -> str:
     return str(node.value)
 
 
+def _refuse_axes(baseline: str, arms: tuple[Arm, ...], recipes: tuple[RecipeChoice, ...]) -> None:
+    """The baseline is one model per comparison: its own recipe has no axis."""
+    index = [arm.label for arm in arms].index(baseline)
+    override = arms[index].override
+    if override is not None and any(len(choice.arms[index]) > 1 for choice in recipes):
+        raise UserError(
+            "the baseline's own recipe has an axis",
+            where=override.where,
+            key=f"criteria.{baseline}.recipe",
+            found=override.plain(),
+            expected="one value for each key: the others are compared with it",
+        )
+
+
 def _evaluations(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
     given = node if node is not None else Node((Node("accuracy", root.mark),), root.mark)
     if not isinstance(given.value, tuple) or not given.value:
@@ -296,7 +313,11 @@ def _evaluations(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
         if spec.key in found:
             raise UserError("the same evaluation twice", where=entry.mark, key="evaluations", found=name)
         found[spec.key] = spec
-    return tuple(found.values())
+    names = [spec.name for spec in found.values()]
+    return tuple(
+        spec if names.count(spec.name) == 1 else replace(spec, label=f"{spec.name}{spec.arguments}")
+        for spec in found.values()
+    )
 
 
 def _evaluation_entry(entry: Node) -> tuple[str, Node]:

@@ -88,14 +88,17 @@ def read(path: Path) -> Node:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(f"byte {error.start} is not UTF-8 text", where=f"{path}:{line}") from None
-    return parse(text, str(path))
+    root = parse(text, str(path))
+    if root.value is None:
+        raise UserError("is empty", where=path, expected="a suite")
+    return root
 
 
 def parse(text: str, source: str) -> Node:
-    """The tree of a YAML text; `source` names it in errors.
+    """The tree of a YAML text (null if it is empty); `source` names it in errors.
 
     Raises:
-        UserError: not strict YAML, or empty.
+        UserError: not strict YAML.
     """
     try:
         root = _Builder(source).build(yaml.parse(text, Loader=yaml.SafeLoader))
@@ -105,9 +108,7 @@ def parse(text: str, source: str) -> Node:
         raise UserError(f"not YAML: {error.problem or error.context}", where=where) from None
     except yaml.YAMLError as error:
         raise UserError(f"not YAML: {' '.join(str(error).split())}", where=source) from None
-    if root is None:
-        raise UserError("is empty", where=source, expected="a suite")
-    return root
+    return Node(None, f"{source}:1:1") if root is None else root
 
 
 def resolve(text: str) -> Plain:
@@ -178,7 +179,7 @@ class _Builder:
                 self._node(event, mark)
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._add(self.stack.pop().close())
-        return self.root if self.root is None or self.root.value is not None else None
+        return self.root
 
     def _node(self, event: yaml.NodeEvent, mark: str) -> None:
         if isinstance(event, yaml.ScalarEvent):

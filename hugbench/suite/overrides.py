@@ -20,8 +20,7 @@ def apply(root: Node, setting: str) -> Node:
     parts = path.strip().split(".")
     if not separator or not all(parts):
         raise UserError("not an override", where=where, expected="path=value, e.g. --set recipe.epochs=2")
-    value = parse(text, where) if text.strip() else Node(None, where)
-    return _replace(root, parts, _marked(value, where), where, [])
+    return _replace(root, parts, _marked(parse(text, where), where), where, [])
 
 
 def _marked(node: Node, where: str) -> Node:

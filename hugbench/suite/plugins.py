@@ -46,7 +46,7 @@ class CriterionSpec:
 
     def values(self) -> dict[str, Any]:
         """The arguments as keyword arguments."""
-        return _tuples(json.loads(self.arguments))
+        return arguments_of(self.arguments)
 
     def identity(self) -> dict[str, Any]:
         """What of it changes a trained model."""
@@ -57,11 +57,19 @@ class CriterionSpec:
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """An evaluation and its arguments; `key` names its files in a run's folder."""
+    """An evaluation and its arguments; `key` names its files in a run's folder.
+
+    Attributes:
+        name: registered name.
+        target: `module:function`.
+        arguments: every argument, defaults included, as canonical JSON.
+        label: what the suite's records call it: the name, and the arguments where a suite asks twice.
+    """
 
     name: str
     target: str
     arguments: str
+    label: str
 
     @property
     def key(self) -> str:
@@ -70,7 +78,7 @@ class EvaluationSpec:
 
     def values(self) -> dict[str, Any]:
         """The arguments as keyword arguments."""
-        return _tuples(json.loads(self.arguments))
+        return arguments_of(self.arguments)
 
 
 def criterion(name: str, arguments: Node, where: str, folder: Path) -> CriterionSpec:
@@ -107,7 +115,7 @@ def evaluation(name: str, arguments: Node, where: str) -> EvaluationSpec:
     """
     target = registry.lookup("evaluation", registry.EVALUATIONS, name, where, "evaluations")
     filled = arguments if arguments.value is not None else arguments.with_value({})
-    return EvaluationSpec(name, target, _checked(filled, signatures.signature(target).schema, name)[0])
+    return EvaluationSpec(name, target, _checked(filled, signatures.signature(target).schema, name)[0], name)
 
 
 def canonical(value: Any) -> str:
@@ -150,9 +158,10 @@ def _dotted_schema(path: str, where: str) -> type[BaseModel]:
     return create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload, no-any-return]
 
 
+def arguments_of(text: str) -> dict[str, Any]:
+    """Keyword arguments from their canonical JSON; lists become the tuples they were."""
+    return {key: _tuples(value) for key, value in json.loads(text).items()}
+
+
 def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -40,26 +40,27 @@ class Variant(Generic[Spec]):
     spec: Spec
 
 
-def variants(node: Node, model: type[Spec], section: str, shorthand: str) -> list[Variant[Spec]]:
+def variants(node: Node, model: type[Spec], section: str, shorthand: str = "") -> list[Variant[Spec]]:
     """Every variant of a section, in the order written.
 
     Args:
         node: the section.
         model: its schema.
         section: its name, the head of every path.
-        shorthand: the field that a bare word sets (`dataset: digits`).
+        shorthand: the field that a bare word sets (`dataset: digits`), if any.
 
     Raises:
         UserError: an empty axis, the same value twice, or whatever the schema refuses.
     """
     alternatives = _axis(node, section) if isinstance(node.value, tuple) else [node]
+    names = _names(alternatives, shorthand)
     found = []
-    for alternative in alternatives:
+    for index, alternative in enumerate(alternatives):
         full = _spelled_out(alternative, shorthand)
         for axes, chosen in _expand(full, model, section):
             spec = validate(chosen, model, section)
             if len(alternatives) > 1:
-                axes = ((section, str(getattr(spec, shorthand, ""))), *axes)
+                axes = ((section, names[index]), *axes)
             found.append(Variant(axes, chosen, spec))
     return found
 
@@ -190,7 +191,16 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _spelled_out(node: Node, shorthand: str) -> Node:
-    return node.with_value({shorthand: node}) if isinstance(node.value, str) else node
+    """A bare word as the field it sets."""
+    return node.with_value({shorthand: node}) if shorthand and isinstance(node.value, str) else node
+
+
+def _names(alternatives: list[Node], shorthand: str) -> list[str]:
+    """What a reader calls each alternative of a section: its name, or all of it where names recur."""
+    full = [_spelled_out(alternative, shorthand) for alternative in alternatives]
+    names = [node.at((shorthand,)).plain() for node in full]
+    unique = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return names if unique else [str(node.plain()) for node in full]
 
 
 def _label(node: Node) -> str:

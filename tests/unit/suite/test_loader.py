@@ -85,6 +85,10 @@ def test_a_suite_is_typed(suite_file) -> None:
         ({"criteria": "[cross_entropy, no_such_package.Loss]"}, ["no such module"]),
         ({"criteria": "[cross_entropy, missing.py:Loss]"}, ["no such file"]),
         ({"baseline": "hog"}, ["baseline is not among the criteria", "did you mean 'hug'"]),
+        (
+            {"criteria": "[{cross_entropy: {}, recipe: {lr: [1, 2]}}, hug]"},
+            ["baseline's own recipe has an axis"],
+        ),
         ({"seeds": "[]"}, ["seeds: no seeds"]),
         ({"seeds": "[0, 1, 0]"}, ["suite.yaml:6:15: seeds.2: the same seed twice"]),
         ({"seeds": "[0, -1]"}, ["seeds.1: not a seed"]),

@@ -64,8 +64,6 @@ def test_every_key_and_value_knows_its_place() -> None:
         ("[a]: 2", "s:1:1", "a key must be a word"),
         ("a: [1, 2", "s:", "not YAML"),
         ("a:\n\t- 1", "s:2:1", "not YAML"),
-        ("", "s", "empty"),
-        ("# only a comment\n", "s", "empty"),
         ("a: \x00", "s", "not YAML"),
         ("[" * 100 + "]" * 100, f"s:1:{MAX_DEPTH + 1}", "nested too deeply"),
     ],
@@ -82,6 +80,10 @@ def test_files_that_are_no_suite(tmp_path) -> None:
         read(tmp_path)
     with pytest.raises(UserError, match="No such file"):
         read(tmp_path / "missing.yaml")
+    for text in ("", "# only a comment\n", "null", "---\n"):
+        (tmp_path / "empty.yaml").write_text(text)
+        with pytest.raises(UserError, match="is empty"):
+            read(tmp_path / "empty.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"a: 1\n\xff\xfe\x00")
     with pytest.raises(UserError, match=r"binary\.yaml:2: byte 5 is not UTF-8"):
         read(tmp_path / "binary.yaml")

@@ -48,6 +48,21 @@ def test_an_axis_in_a_criterions_own_recipe_is_several_rows(suite_file) -> None:
     assert {planned.variant for planned in plan.runs} == {""}
 
 
+def test_alternatives_of_one_name_are_told_apart(suite_file) -> None:
+    plan = make_plan(
+        load_suite(
+            suite_file(dataset="[{name: digits, validation: [0.1, 0.2]}, {name: digits, max_train: 200}]")
+        )
+    )
+    assert len({planned.variant for planned in plan.runs}) == 3
+
+
+def test_an_evaluation_asked_twice_has_two_labels(suite_file) -> None:
+    suite = load_suite(suite_file(evaluations="[accuracy, {accuracy: {bins: 3}}]"))
+    assert len({evaluation.label for evaluation in suite.evaluations}) == 2
+    assert load_suite(suite_file()).evaluations[0].label == "accuracy"
+
+
 def test_seeds_come_outermost_so_every_seed_is_a_comparison(suite_file) -> None:
     plan = make_plan(load_suite(suite_file()))
     assert [(p.run.seed, p.label) for p in plan.runs] == [
