@@ -9,6 +9,26 @@ from hugbench.errors import UserError, nearest
 CRITERIA: dict[str, str] = {
     "cross_entropy": "hugbench.criteria.softmax:CrossEntropy",
     "hug": "hugbench.criteria.hug:HUG",
+    "normface": "hugbench.criteria.angular:NormFace",
+    "cosface": "hugbench.criteria.angular:CosFace",
+    "arcface": "hugbench.criteria.angular:ArcFace",
+    "etf_dot_regression": "hugbench.criteria.frames:ETFDotRegression",
+    "max_class_separation": "hugbench.criteria.frames:MaximumClassSeparation",
+    "hyperspherical_prototypes": "hugbench.criteria.frames:HypersphericalPrototypes",
+    "ntce": "hugbench.criteria.contrast:NTCE",
+    "nonl": "hugbench.criteria.contrast:NONL",
+    "supcon": "hugbench.criteria.contrast:SupCon",
+    "ce_mhe": "hugbench.criteria.regularised:CrossEntropyMHE",
+    "logit_norm": "hugbench.criteria.regularised:LogitNorm",
+    "squared_error": "hugbench.criteria.regression:SquaredError",
+    "sigmoid_bce": "hugbench.criteria.regression:SigmoidBCE",
+    "harmonic": "hugbench.criteria.harmonic:Harmonic",
+    "focal": "hugbench.criteria.long_tail:Focal",
+    "class_balanced": "hugbench.criteria.long_tail:ClassBalanced",
+    "balanced_softmax": "hugbench.criteria.long_tail:BalancedSoftmax",
+    "logit_adjustment": "hugbench.criteria.long_tail:LogitAdjustment",
+    "logit_adjustment_post_hoc": "hugbench.criteria.long_tail:PostHocLogitAdjustment",
+    "ldam": "hugbench.criteria.long_tail:LDAM",
 }
 
 EVALUATIONS: dict[str, str] = {
