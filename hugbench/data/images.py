@@ -35,7 +35,8 @@ class Images(ABC):
         """Batches (images uint8 (B, C, H, W), targets int64 (B,), indices int64 (B,)).
 
         Images and targets are on `device`, indices (into this split) on the CPU. `order` is a
-        permutation or selection (int64, CPU); None goes through the split as it is.
+        permutation or selection (int64, CPU); None goes through the split as it is. The images
+        are the caller's own, to change as it likes.
         """
 
 
@@ -61,3 +62,76 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     checksum: str
+
+
+def rounds(count: int, batch_size: int, order: Tensor | None, drop_last: bool) -> tuple[Tensor, ...]:
+    """The indices of every batch of `Images.batches` over `count` images."""
+    order = torch.arange(count) if order is None else order
+    if drop_last:
+        order = order[: len(order) // batch_size * batch_size]
+    return order.split(batch_size) if len(order) else ()
+
+
+class ResidentImages(Images):
+    """Images in memory, as one tensor that all subsets share.
+
+    On a CUDA device batches are selected from a copy of that tensor there, which is made at the
+    first batch if it takes no more than half of the free memory; elsewhere a batch at a time is
+    moved. On a CPU nothing but the batch is copied.
+
+    Args:
+        images: uint8 (N, C, H, W), contiguous, on the CPU.
+        targets: int64 (N,), on the CPU.
+    """
+
+    def __init__(self, images: Tensor, targets: Tensor) -> None:
+        self._pool = _Pool(images)
+        self._rows = torch.arange(len(images))
+        self.targets = targets
+        channels, height, width = images.shape[1:]
+        self.shape = (channels, height, width)
+
+    def subset(self, indices: Tensor) -> ResidentImages:
+        """The images at `indices` (int64, CPU), in that order; no pixel is copied."""
+        chosen = object.__new__(ResidentImages)
+        chosen._pool, chosen.shape = self._pool, self.shape
+        chosen._rows, chosen.targets = self._rows[indices], self.targets[indices]
+        return chosen
+
+    def batches(
+        self, batch_size: int, device: torch.device, order: Tensor | None = None, drop_last: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """See `Images.batches`."""
+        parts = rounds(len(self), batch_size, order, drop_last)
+        if not parts:
+            return
+        chosen = torch.cat(parts)
+        pool = self._pool.on(device)
+        rows = self._rows[chosen].to(pool.device).split(batch_size)
+        targets = self.targets[chosen].to(device).split(batch_size)
+        for indices, where, labels in zip(parts, rows, targets, strict=True):
+            images = pool.index_select(0, where).view(-1, *self.shape)
+            yield moved(images, device), labels, indices
+
+
+def moved(images: Tensor, device: torch.device) -> Tensor:
+    """A batch on `device`; from the CPU to CUDA without waiting."""
+    if device.type == "cuda" and images.device.type == "cpu":
+        return images.pin_memory().to(device, non_blocking=True)
+    return images.to(device)
+
+
+class _Pool:
+    """The pixels of a split, (N, C * H * W), and their copies on devices."""
+
+    def __init__(self, images: Tensor) -> None:
+        self._pixels = images.view(len(images), -1)
+        self._copies: dict[torch.device, Tensor] = {}
+
+    def on(self, device: torch.device) -> Tensor:
+        """The pixels on `device` if it is CUDA and has room, else on the CPU."""
+        if device.type != "cuda":
+            return self._pixels
+        if device not in self._copies and self._pixels.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+            self._copies[device] = self._pixels.to(device)
+        return self._copies.get(device, self._pixels)

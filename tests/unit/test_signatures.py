@@ -64,7 +64,7 @@ def test_arguments_are_read_without_importing(file: Path) -> None:
 def test_a_constructor_is_inherited(file: Path) -> None:
     found = signature(f"{file}:Child")
     assert found.doc.startswith("A child.")
-    assert [arg.name for arg in found.arguments][0] == "alpha"
+    assert found.arguments[0].name == "alpha"
     assert signature(f"{file}:Plain").arguments == ()
 
 

@@ -1,0 +1,57 @@
+"""The backbones that timm has, read from its source: no import of timm, none of torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from hugbench.errors import UserError, nearest
+
+_REGISTERED = re.compile(rb"^@register_model\s+def\s+(\w+)", re.MULTILINE)
+
+
+@lru_cache(maxsize=1)
+def backbone_names() -> tuple[str, ...]:
+    """Every architecture that timm registers, those of `timm.list_models()`, numbers in their order.
+
+    Raises:
+        UserError: timm is not installed.
+    """
+    timm = importlib.util.find_spec("timm")
+    if timm is None or timm.origin is None:
+        raise UserError("timm is not installed", key="model.backbone", expected="pip install timm")
+    sources = (Path(timm.origin).parent / "models").glob("*.py")
+    names = {name.decode() for source in sources for name in _REGISTERED.findall(source.read_bytes())}
+    return tuple(sorted(names, key=_natural))
+
+
+def check_backbone(name: str, where: str | None = None) -> None:
+    """Refuse an architecture that timm does not have.
+
+    A tag of weights, as in `resnet18.a1_in1k`, is left to timm.
+
+    Args:
+        name: as in the suite.
+        where: file, line and column of it.
+
+    Raises:
+        UserError: timm has no such model; names the nearest.
+    """
+    architecture = name.partition(".")[0]
+    names = backbone_names()
+    if architecture not in names:
+        raise UserError(
+            "unknown backbone",
+            where=where,
+            key="model.backbone",
+            found=name,
+            expected="a model name of timm, see `hugbench list backbones`",
+            nearest=nearest(architecture, names),
+        )
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """A sort key that puts resnet18 before resnet101."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]

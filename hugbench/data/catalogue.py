@@ -1,0 +1,121 @@
+"""Which data sets there are, and in which form they lie where. No torch, and no image is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hugbench.data.folder import PARTS, class_folders
+from hugbench.data.known import KNOWN, Known
+from hugbench.errors import UserError, nearest
+
+__all__ = ["KNOWN", "Found", "Known", "check", "class_count", "dataset_names", "describe", "find"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a data set lies.
+
+    Attributes:
+        form: embedded in a package, the files that torchvision reads, or images in folders.
+        path: the data folder (torchvision) or the one with `train` and `test`; None if embedded.
+    """
+
+    form: Literal["embedded", "torchvision", "folder"]
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return self.form if self.path is None else f"{self.path} ({self.form})"
+
+
+def find(name: str, root: Path) -> Found | None:
+    """Where the data set `name` lies under the data folder `root`; None if it does not.
+
+    torchvision's own files come first, then `root/name/{train,test}`, then `root` itself if it has
+    `train` and `test` and either is called `name` or `name` is a known set.
+    """
+    known = KNOWN.get(name)
+    if known is not None and known.torchvision is None:
+        return Found("embedded")
+    if known is not None and all((root / file).is_file() for file in known.files):
+        return Found("torchvision", root)
+    if any((root / name / part).is_dir() for part in PARTS):
+        return Found("folder", root / name)
+    own = known is not None or root.absolute().name == name
+    if own and all((root / part).is_dir() for part in PARTS):
+        return Found("folder", root)
+    return None
+
+
+def dataset_names() -> tuple[str, ...]:
+    """The known data sets."""
+    return tuple(KNOWN)
+
+
+def check(name: str, root: Path, *, where: str | Path | None = None) -> None:
+    """See that a suite may name this data set. A known one need not be there yet.
+
+    Args:
+        name: as in the suite.
+        root: the data folder.
+        where: what an error points to.
+
+    Raises:
+        UserError: neither known nor a folder under `root`.
+    """
+    if name not in KNOWN and find(name, root) is None:
+        raise _unknown(name, root, where)
+
+
+def class_count(name: str, root: Path) -> int:
+    """The number of classes.
+
+    Raises:
+        UserError: neither known nor a folder under `root`, or a folder without classes.
+    """
+    if name in KNOWN:
+        return len(KNOWN[name].classes)
+    found = find(name, root)
+    if found is None or found.path is None:
+        raise _unknown(name, root)
+    return len(class_folders(found.path / "train"))
+
+
+def describe(name: str) -> dict[str, Any]:
+    """All about a known data set, as plain data; `doc` is the text for people."""
+    known = KNOWN[name]
+    size, colour = known.image_size, "greyscale" if known.channels == 1 else "colour"
+    doc = (
+        f"{known.title}.\n\n"
+        f"{known.train:,} training and {known.test:,} test images, {size}x{size} {colour}, "
+        f"{len(known.classes)} classes: {', '.join(known.classes)}.\n\n"
+        f"Source: {known.source}."
+    )
+    if known.torchvision:
+        doc += (
+            f"\n\nFound in the data folder as {', '.join(known.files)} (torchvision's own), or as images "
+            f"in {name}/{{train,test}}/CLASS; otherwise downloaded by torchvision."
+        )
+    return {
+        "doc": doc,
+        "title": known.title,
+        "classes": list(known.classes),
+        "channels": known.channels,
+        "image_size": size,
+        "train": known.train,
+        "test": known.test,
+        "source": known.source,
+    }
+
+
+def _unknown(name: str, root: Path, where: str | Path | None = None) -> UserError:
+    folders = [path.parent.name for path in root.glob("*/train")] if root.is_dir() else []
+    return UserError(
+        "unknown data set",
+        where=where,
+        key="dataset.name",
+        found=name,
+        expected=f"one of {', '.join(KNOWN)}, or images in {root / name}/{{train,test}}/CLASS",
+        nearest=nearest(name, [*KNOWN, *folders]),
+    )

@@ -1,0 +1,142 @@
+"""Images in folders: `FOLDER/{train,test}/CLASS/*.png`, listed without opening any. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hugbench.data.known import Known
+from hugbench.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of one split, by class and then by name.
+
+    Attributes:
+        files: paths relative to the folder, with forward slashes.
+        labels: one for every file.
+    """
+
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder.
+
+    Attributes:
+        folder: holds `train` and `test`.
+        classes: label i is `classes[i]`.
+        train, test: the files.
+        fingerprint: sha256 over path, size and time of change of all files, and their labels.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    fingerprint: str
+
+
+def list_folder(folder: Path, known: Known | None = None) -> Listing:
+    """List the images of a folder.
+
+    The classes are the folders within `train`, and those within `test` must be the same. Their
+    labels follow the order of their names (as text, so `10` precedes `2`). Under the name of a
+    known set the folders must be its classes, each called by its name (capitals, blanks and
+    punctuation do not matter) or its number, and the labels are those of the set.
+
+    Hidden files and files that are neither png, jpg, jpeg nor webp are passed over.
+
+    Raises:
+        UserError: a part or a class is missing or has no images; the classes of train and test
+            differ, or are not those of the known set; a folder cannot be read.
+    """
+    names = {part: class_folders(folder / part) for part in PARTS}
+    _same_classes(folder, names["train"], names["test"])
+    ordered = _in_order(folder, names["train"], known)
+    if len(ordered) < 2:
+        raise UserError("one class alone", where=folder / "train", found=ordered, expected="at least two")
+    digest = hashlib.sha256()
+    train, test = (_part(folder, part, ordered, digest.update) for part in PARTS)
+    return Listing(folder, known.classes if known else ordered, train, test, digest.hexdigest())
+
+
+def class_folders(part: Path) -> tuple[str, ...]:
+    """Names of the classes of one split, sorted.
+
+    Raises:
+        UserError: there is no such folder, or none within it.
+    """
+    if not part.is_dir():
+        raise UserError("no such folder", where=part, expected=f"{part}/CLASS/*.png (or jpg, jpeg, webp)")
+    found = tuple(entry.name for entry in _entries(part) if entry.is_dir())
+    if not found:
+        raise UserError("no folder of a class in it", where=part, expected=f"{part}/CLASS/*.png")
+    return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name, without hidden entries."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=folder) from error
+
+
+def _same_classes(folder: Path, train: Sequence[str], test: Sequence[str]) -> None:
+    for part, own, other in (("test", test, train), ("train", train, test)):
+        if missing := sorted(set(other) - set(own)):
+            raise UserError(f"classes are missing: {_some(missing)}", where=folder / part)
+
+
+def _in_order(folder: Path, names: tuple[str, ...], known: Known | None) -> tuple[str, ...]:
+    """Names of the folders in the order of their labels."""
+    if known is None:
+        return names
+    labels = {str(label): label for label in range(len(known.classes))}
+    labels |= {_plain(name): label for label, name in enumerate(known.classes)}
+    placed = {labels[_plain(name)]: name for name in names if _plain(name) in labels}
+    alien = [name for name in names if name not in placed.values()]
+    missing = [name for label, name in enumerate(known.classes) if label not in placed]
+    if missing or alien:
+        parts = [f"missing {_some(missing)}"] * bool(missing) + [f"not of it {_some(alien)}"] * bool(alien)
+        raise UserError(
+            f"the classes are not those of {known.name}: {'; '.join(parts)}",
+            where=folder / "train",
+            expected=f"{len(known.classes)} folders; a set of your own needs a name of its own",
+        )
+    return tuple(placed[label] for label in range(len(placed)))
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _part(folder: Path, part: str, names: Sequence[str], note: Callable[[bytes], None]) -> Part:
+    files: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        found = [e for e in _entries(folder / part / name) if e.name.lower().endswith(SUFFIXES) and e.is_file()]
+        if not found:
+            raise UserError("no images", where=folder / part / name, expected=", ".join(SUFFIXES))
+        for entry in found:
+            files.append(f"{part}/{name}/{entry.name}")
+            labels.append(label)
+            state = entry.stat()
+            note(os.fsencode(f"{files[-1]}\0{state.st_size}\0{state.st_mtime_ns}\0{label}\n"))
+    return Part(tuple(files), tuple(labels))
+
+
+def _some(names: Sequence[str], limit: int = 8) -> str:
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
