@@ -51,11 +51,16 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
-    """The temperature T at which softmax(logits / T) has the least negative log-likelihood.
+    """The temperature T at which softmax(logits / T) is most likely, with one image's worth of doubt.
 
-    In β = 1/T the mean negative log-likelihood is convex, so its slope has one zero, which Brent's
-    method finds. Where the slope has none inside [0.001, 1000] the nearer end is returned: the lower
-    one for logits that put every target first, the upper one for logits no better than none.
+    Logits that put every held-out target first have no likeliest temperature: the colder, the
+    better, without end, and the first error among the test images then costs without bound. So, as
+    Platt does for two classes, every target keeps 1 − ε and the classes share ε = 1/(N + 1): the
+    weight of a single further image that could be anything. The doubt fades as N grows.
+
+    In β = 1/T the mean cross-entropy is convex, so its slope has one zero, which Brent's method
+    finds. Where the slope has none inside [0.001, 1000] the nearer end is returned: the upper one
+    for logits no better than none.
 
     Args:
         logits: (N, C), finite.
@@ -68,7 +73,8 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
         ValueError: no images, or a logit that is not finite.
 
     Source:
-        Guo et al., ICML 2017, arXiv 1706.04599, section 4.2 (temperature scaling).
+        Guo et al., ICML 2017, arXiv 1706.04599, section 4.2 (temperature scaling); Platt,
+        Probabilistic Outputs for Support Vector Machines, 1999, section 2.2 (softened targets).
     """
     from scipy.optimize import brentq
 
@@ -78,10 +84,11 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
         raise ValueError("logits: expected finite ones, found NaN or infinity")
     wide = logits.cpu().double()
     margins = wide - wide.gather(1, targets.cpu().unsqueeze(1))
+    doubt = float(margins.mean()) / (len(margins) + 1)
 
     def slope(log_beta: float) -> float:
         weights = torch.softmax(math.exp(log_beta) * margins, dim=1)
-        return float((weights * margins).sum(dim=1).mean())
+        return float((weights * margins).sum(dim=1).mean()) - doubt
 
     lowest, highest = -math.log(LARGEST_TEMPERATURE), -math.log(SMALLEST_TEMPERATURE)
     if slope(highest) <= 0:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hugbench.data.augment import to_float
 from hugbench.data.images import Images
 from hugbench.evaluations.base import Setting
 from hugbench.models import Classifier, evaluating
@@ -66,4 +67,4 @@ def each_batch(
     """
     with evaluating(classifier), torch.random.fork_rng(devices=[]), torch.no_grad():
         for pixels, targets, indices in images.batches(setting.batch_size, setting.device):
-            use(classifier.features(pixels.float() / 255), targets, indices)
+            use(classifier.features(to_float(pixels)), targets, indices)
