@@ -39,7 +39,9 @@ def main() -> None:
         folder = Path(name)
         rates = ", ".join(f"{0.001 * i:g}" for i in range(1, 501))
         (folder / "small.yaml").write_text(SUITE.format(lr=0.05, seeds="0, 1, 2"))
-        (folder / "large.yaml").write_text(SUITE.format(lr=f"[{rates}]", seeds=", ".join(map(str, range(10)))))
+        (folder / "large.yaml").write_text(
+            SUITE.format(lr=f"[{rates}]", seeds=", ".join(map(str, range(10))))
+        )
         hugbench = [sys.executable, "-m", "hugbench"]
         seconds([*hugbench, "run", "small.yaml", "--device", "cpu"], folder)
         cases = {

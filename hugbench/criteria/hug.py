@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from hugbench.criteria.base import Criterion
-from hugbench.criteria.proxies import LearnableProxies, OrthogonalProxies, StaticProxies
+from hugbench.criteria.proxies import make_proxies
 from hugbench.criteria.sphere import check_exponent, normalise, riesz_kernel, target_cosines, widen
 from hugbench.criteria.uniformity import (
     LARGEST_GRAM,
@@ -25,23 +25,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Preset:
-    """What the arguments of `HUG` that are left None become."""
+    """What the arguments of `HUG` that are left None become; alpha and beta by uniformity."""
 
-    alpha: float
-    beta: float
-    beta_mgd: float
+    alpha: Mapping[str, float]
+    beta: Mapping[str, float]
     s: float
     intra_s: float
     reduction: Literal["mean", "sum"]
     stop_gradient: bool
+    start: Literal["uniform", "random"]
 
 
 PRESETS = {
-    "default": Preset(1.0, 3.0, 3.0, s=2.0, intra_s=-3.0, reduction="mean", stop_gradient=True),
-    "released": Preset(1.0, 1.0, 1.0, s=2.0, intra_s=-1.0, reduction="mean", stop_gradient=True),
-    "paper": Preset(0.15, 0.015, 0.03, s=2.0, intra_s=-1.0, reduction="sum", stop_gradient=False),
-}
-HEADS = {"learnable": LearnableProxies, "static": StaticProxies, "orthogonal": OrthogonalProxies}
+    "default": Preset(
+        {"mhe": 1.0, "mhs": 0.05, "mgd": 1.0}, {"mhe": 3.0, "mhs": 3.0, "mgd": 3.0},
+        s=2.0, intra_s=-3.0, reduction="mean", stop_gradient=True, start="uniform",
+    ),
+    "released": Preset(
+        {"mhe": 1.0, "mhs": 1.0, "mgd": 1.0}, {"mhe": 1.0, "mhs": 1.0, "mgd": 1.0},
+        s=2.0, intra_s=-1.0, reduction="mean", stop_gradient=True, start="random",
+    ),
+    "paper": Preset(
+        {"mhe": 0.15, "mhs": 0.15, "mgd": 0.15}, {"mhe": 0.015, "mhs": 0.015, "mgd": 0.03},
+        s=2.0, intra_s=-1.0, reduction="sum", stop_gradient=False, start="random",
+    ),
+}  # fmt: skip
 
 
 class HUG(Criterion):
@@ -65,9 +73,10 @@ class HUG(Criterion):
 
     Args:
         preset: what the arguments left None become. `released`: the authors' code (alpha 1, beta 1,
-            s 2, intra_s −1, mean, stop_gradient). `paper`: its sums and weights (alpha 0.15, beta
-            0.015, with mgd 0.03, s 2, intra_s −1, sum, no stop_gradient). `default`: trains well at
-            any batch size and class count (alpha 1, beta 3, s 2, intra_s −3, mean, stop_gradient).
+            s 2, intra_s −1, mean, stop_gradient, random start). `paper`: its sums and weights (alpha
+            0.15, beta 0.015 or with mgd 0.03, s 2, intra_s −1, sum, no stop_gradient, random start).
+            `default`: trains at any batch size and class count (alpha 1 or with mhs 0.05, beta 3,
+            s 2, intra_s −3, mean, stop_gradient, uniform start).
         uniformity: measure of the inter term.
         intra: measure of the intra term; None for that of `uniformity`, and mhe with mgd.
         alpha: weight of inter.
@@ -81,6 +90,7 @@ class HUG(Criterion):
         stop_gradient: intra moves the features only. None with orthogonal proxies is False.
         proxies: learnable vectors, a static uniform frame (a simplex for C ≤ d + 1), or an
             orthogonal one: that frame turned by a learnt rotation, which intra alone can move.
+        start: where learnable proxies start, at a uniform frame or in random directions.
         distance: ρ is the chord, its square, or the angle in radians; mgd's kernel keeps the chord.
         classes: which proxies take part in inter: all, or those that `see` was told of.
         sampled: estimate mhe's inter from this many proxies, drawn anew at each call (unbiased).
@@ -111,26 +121,29 @@ class HUG(Criterion):
         reduction: Literal["mean", "sum"] | None = None,
         stop_gradient: bool | None = None,
         proxies: Literal["learnable", "static", "orthogonal"] = "learnable",
+        start: Literal["uniform", "random"] | None = None,
         distance: Literal["chord", "squared_chord", "angle"] = "chord",
         classes: Literal["all", "seen"] = "all",
         sampled: PositiveInt | None = None,
     ) -> None:
         super().__init__(in_features, num_classes)
+        _check_choices(locals())
         chosen = PRESETS[preset]
         self.preset, self.uniformity, self.eps, self.distance = preset, uniformity, eps, distance
         self.classes, self.sampled = classes, sampled
         self.intra = _given(intra, "mhs" if uniformity == "mhs" else "mhe")
-        self.alpha = _given(alpha, chosen.alpha)
-        self.beta = _given(beta, chosen.beta_mgd if uniformity == "mgd" else chosen.beta)
+        self.alpha = _given(alpha, chosen.alpha[uniformity])
+        self.beta = _given(beta, chosen.beta[uniformity])
         self.s = _given(s, chosen.s)
         self.intra_s = _given(intra_s, chosen.intra_s)
         self.reduction = _given(reduction, chosen.reduction)
         self.stop_gradient = _given(stop_gradient, chosen.stop_gradient and proxies != "orthogonal")
+        self.start = _given(start, chosen.start if proxies == "learnable" else "uniform")
         self.proxy_kind = proxies
         _check(self)
-        self.head: nn.Module = HEADS[proxies](num_classes, in_features)
+        self.head: nn.Module = make_proxies(proxies, self.start, num_classes, in_features)
         self.register_buffer("seen", torch.full((num_classes,), classes == "all"))
-        self.register_buffer("_chosen", torch.arange(0), persistent=False)
+        self.register_buffer("_chosen", self.seen.nonzero().flatten(), persistent=False)
         self.register_load_state_dict_post_hook(_choose)  # type: ignore[no-untyped-call]
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -157,7 +170,10 @@ class HUG(Criterion):
         """
         labels = torch.as_tensor(classes if isinstance(classes, Tensor) else list(classes), dtype=torch.int64)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            raise ValueError(f"classes: expected labels in [0, {self.num_classes}), found {labels.tolist()}")
+            raise ValueError(
+                f"classes: expected labels in [0, {self.num_classes}), "
+                f"found {int(labels.min())} to {int(labels.max())}"
+            )
         self.seen[labels.to(self.seen.device)] = True
         _choose(self)
 
@@ -172,7 +188,7 @@ class HUG(Criterion):
     def extra_repr(self) -> str:
         """All arguments as resolved."""
         shown = ["preset", "uniformity", "intra", "alpha", "beta", "s", "intra_s", "eps", "reduction"]
-        shown += ["stop_gradient", "proxies", "distance", "classes", "sampled"]
+        shown += ["stop_gradient", "proxies", "start", "distance", "classes", "sampled"]
         values = {**vars(self), "proxies": self.proxy_kind}
         return ", ".join([super().extra_repr(), *(f"{name}={values[name]!r}" for name in shown)])
 
@@ -223,6 +239,16 @@ def _given(value: T | None, otherwise: T) -> T:
     return otherwise if value is None else value
 
 
+def _check_choices(arguments: Mapping[str, object]) -> None:
+    """Refuse a value that the constructor's annotation, a Literal, does not list."""
+    for name, hint in get_type_hints(HUG.__init__).items():
+        literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+        choices = [choice for literal in literals for choice in get_args(literal)]
+        allowed = [*choices, None] if type(None) in get_args(hint) else choices
+        if choices and arguments[name] not in allowed:
+            raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {arguments[name]!r}")
+
+
 def _check(hug: HUG) -> None:
     """Refuse values that cannot be, in terms of the argument's name."""
     for name in ("alpha", "beta"):
@@ -243,6 +269,8 @@ def _check(hug: HUG) -> None:
         )
     if hug.sampled is not None and hug.sampled < 2:
         raise ValueError(f"sampled: expected at least 2, found {hug.sampled}")
+    if hug.proxy_kind != "learnable" and hug.start == "random":
+        raise ValueError(f"start: expected 'uniform' with {hug.proxy_kind} proxies, found 'random'")
     if hug.proxy_kind == "orthogonal" and hug.stop_gradient:
         raise ValueError(
             "stop_gradient: expected False with orthogonal proxies, which intra alone turns, found True"

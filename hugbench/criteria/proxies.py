@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,27 @@ RELAXATION_STEPS = 100
 RELAXATION_SAMPLE = 1024
 
 
-class LearnableProxies(nn.Module):
-    """Free vectors, one per class, that start in random directions with length 1 on average."""
+def make_proxies(
+    kind: Literal["learnable", "static", "orthogonal"],
+    start: Literal["uniform", "random"],
+    num_classes: int,
+    width: int,
+) -> nn.Module:
+    """A module that returns the proxies, (num_classes, width), drawn from torch's global generator."""
+    if start == "random":
+        directions = torch.randn(num_classes, width) / math.sqrt(width)
+    else:
+        directions = uniform_frame(num_classes, width)
+    kinds = {"learnable": LearnableProxies, "static": StaticProxies, "orthogonal": OrthogonalProxies}
+    return kinds[kind](directions)
 
-    def __init__(self, num_classes: int, width: int) -> None:
+
+class LearnableProxies(nn.Module):
+    """Free vectors, one per class."""
+
+    def __init__(self, start: Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_classes, width) / width**0.5)
+        self.weight = nn.Parameter(start)
 
     def forward(self) -> Tensor:
         """(num_classes, width), of any length."""
@@ -26,16 +42,16 @@ class LearnableProxies(nn.Module):
 
 
 class StaticProxies(nn.Module):
-    """A fixed frame of maximally uniform directions."""
+    """Fixed vectors, one per class."""
 
     weight: Tensor
 
-    def __init__(self, num_classes: int, width: int) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weight", uniform_frame(num_classes, width))
+        self.register_buffer("weight", weight)
 
     def forward(self) -> Tensor:
-        """(num_classes, width), of length 1."""
+        """(num_classes, width), as given."""
         return self.weight
 
 
@@ -44,17 +60,18 @@ class OrthogonalProxies(nn.Module):
 
     frame: Tensor
 
-    def __init__(self, num_classes: int, width: int) -> None:
+    def __init__(self, frame: Tensor) -> None:
         super().__init__()
-        self.register_buffer("frame", uniform_frame(num_classes, width))
-        self.turn = nn.Parameter(torch.zeros(width, width))
+        self.register_buffer("frame", frame)
+        self.turn = nn.Parameter(torch.zeros(frame.shape[1], frame.shape[1]))
 
     def forward(self) -> Tensor:
         """(num_classes, width), of length 1."""
-        skew = self.turn - self.turn.T
-        identity = torch.eye(len(skew), dtype=skew.dtype, device=skew.device)
-        rotation: Tensor = torch.linalg.solve(identity + skew, identity - skew)
-        return self.frame @ rotation
+        with torch.autocast(self.turn.device.type, enabled=False):
+            skew = self.turn - self.turn.T
+            identity = torch.eye(len(skew), dtype=skew.dtype, device=skew.device)
+            rotation: Tensor = torch.linalg.solve(identity + skew, identity - skew)
+            return self.frame @ rotation
 
 
 def uniform_frame(num_classes: int, width: int) -> Tensor:

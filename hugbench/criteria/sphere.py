@@ -34,8 +34,9 @@ def normalise(x: Tensor) -> Tensor:
     Returns:
         (..., d), of length 1 or 0.
     """
-    result: Tensor = _Normalise.apply(widen(x))
-    return result
+    wide = widen(x)
+    norm: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return wide / norm.masked_fill(norm <= TINY_NORM, math.inf)
 
 
 def target_cosines(features: Tensor, proxies: Tensor, labels: Tensor) -> Tensor:
@@ -114,22 +115,6 @@ def _power_and_slope(base: Tensor, p: float) -> tuple[Tensor, Tensor]:
     return (value if p > 0 else value.neg_()), slope.mul_(-abs(p))
 
 
-class _Normalise(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        inverse = _inverse_norm(x)
-        unit = x * inverse
-        ctx.save_for_backward(unit, inverse)
-        return unit
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        unit, inverse = ctx.saved_tensors
-        radial = (gradient * unit).sum(-1, keepdim=True)
-        return torch.addcmul(gradient, unit, radial, value=-1).mul_(inverse)
-
-
 class _TargetCosines(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, proxies: Tensor, labels: Tensor) -> Tensor:
@@ -170,5 +155,5 @@ class _RieszKernel(torch.autograd.Function):
 
 def _inverse_norm(x: Tensor) -> Tensor:
     """1 / ‖x‖ over the last dimension, kept; 0 for vectors without a direction."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.where(norm > TINY_NORM, norm.reciprocal(), 0)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.masked_fill_(norm <= TINY_NORM, math.inf).reciprocal_()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hugbench.errors import CorruptFile
@@ -17,7 +19,8 @@ from hugbench.storage import atomic
 
 FOLDER = ".hugbench"
 
-_DTYPES = {torch.uint8: "U8", torch.int64: "I64"}
+_TYPES = {"U8": torch.uint8, "I64": torch.int64}
+_NAMES = {dtype: name for name, dtype in _TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,7 @@ class Entry:
     checksum: str
 
 
-def cached(
-    path: Path, fingerprint: str, make: Callable[[], Entry], notify: Callable[[str], None]
-) -> Entry:
+def cached(path: Path, fingerprint: str, make: Callable[[], Entry], notify: Callable[[str], None]) -> Entry:
     """The entry in `path`, or what `make` gives, which is then kept there.
 
     An entry of another fingerprint is replaced; a damaged one, too, and `notify` is told, as it
@@ -64,50 +65,61 @@ def cached(
 
 
 def _write(path: Path, fingerprint: str, entry: Entry) -> None:
-    """Write the safetensors format from the tensors' own memory: no copy of the set is made."""
-    metadata = {"fingerprint": fingerprint, "checksum": entry.checksum, "sha256": _sha256(fingerprint, entry)}
-    header: dict[str, object] = {"__metadata__": metadata}
-    end = 0
-    for name, tensor in entry.tensors.items():
-        begin, end = end, end + tensor.nbytes
-        header[name] = {
-            "dtype": _DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    """Write the format of safetensors from the tensors' own memory: no copy of the set is made."""
     with atomic(path) as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        for tensor in entry.tensors.values():
+        stream.write(_header(fingerprint, entry))
+        for _, tensor in _in_order(entry):
             stream.write(tensor.numpy().data)
 
 
 def _read(path: Path, fingerprint: str) -> Entry | None:
-    """The entry; None if there is none of this fingerprint.
+    """The entry, mapped from its file; None if there is none of this fingerprint.
+
+    The file is opened once, so that header and data are of one file even while it is replaced.
 
     Raises:
-        CorruptFile: it is not as it was written.
+        CorruptFile: it is not, to the bit, what would be written for what was read.
     """
     try:
-        if not path.exists():
-            return None
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            entry = Entry({name: file.get_tensor(name) for name in file.keys()}, metadata["checksum"])
-        intact = _sha256(metadata["fingerprint"], entry) == metadata["sha256"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CorruptFile(path, f"damaged ({error})") from error
+        with path.open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:start])
+        metadata = header.pop("__metadata__")
+        tensors = {name: _tensor(content, start, info) for name, info in header.items()}
+        entry = Entry(tensors, metadata["checksum"])
+        intact = content[:start] == _header(metadata["fingerprint"], entry)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CorruptFile(path, f"damaged ({type(error).__name__}: {error})") from error
     if not intact:
         raise CorruptFile(path, "damaged (its checksum does not match)")
     return entry if metadata["fingerprint"] == fingerprint else None
 
 
-def _sha256(fingerprint: str, entry: Entry) -> str:
-    """Over all of an entry, but the padding of its file."""
-    digest = hashlib.sha256(f"{fingerprint}\n{entry.checksum}\n".encode())
-    for name in sorted(entry.tensors):
-        tensor = entry.tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+def _header(fingerprint: str, entry: Entry) -> bytes:
+    """What stands before the tensors: what and where they are, and a sha256 over that and them."""
+    metadata = {"fingerprint": fingerprint, "checksum": entry.checksum}
+    places, end = {}, 0
+    for name, tensor in _in_order(entry):
+        begin, end = end, end + tensor.nbytes
+        shape = list(tensor.shape)
+        places[name] = {"dtype": _NAMES[tensor.dtype], "shape": shape, "data_offsets": [begin, end]}
+    digest = hashlib.sha256(json.dumps([metadata, places]).encode())
+    for _, tensor in _in_order(entry):
         digest.update(tensor.numpy().data)
-    return digest.hexdigest()
+    text = json.dumps({"__metadata__": {**metadata, "sha256": digest.hexdigest()}, **places}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _in_order(entry: Entry) -> list[tuple[str, Tensor]]:
+    """int64 first, so that all are aligned."""
+    return sorted(entry.tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))
+
+
+def _tensor(content: mmap.mmap, start: int, info: dict[str, Any]) -> Tensor:
+    dtype, shape = _TYPES[info["dtype"]], info["shape"]
+    offset = start + info["data_offsets"][0]
+    return torch.frombuffer(content, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hugbench.data.folder import PARTS, class_folders
 from hugbench.data.known import KNOWN, Known
+from hugbench.data.listing import PARTS, class_folders
 from hugbench.errors import UserError, nearest
 
-__all__ = ["KNOWN", "Found", "Known", "check", "class_count", "dataset_names", "describe", "find"]
+__all__ = [
+    "KNOWN",
+    "Found",
+    "Known",
+    "check",
+    "class_count",
+    "dataset_names",
+    "describe",
+    "find",
+    "unknown",
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ def check(name: str, root: Path, *, where: str | Path | None = None) -> None:
         UserError: neither known nor a folder under `root`.
     """
     if name not in KNOWN and find(name, root) is None:
-        raise _unknown(name, root, where)
+        raise unknown(name, root, where)
 
 
 def class_count(name: str, root: Path) -> int:
@@ -78,7 +88,7 @@ def class_count(name: str, root: Path) -> int:
         return len(KNOWN[name].classes)
     found = find(name, root)
     if found is None or found.path is None:
-        raise _unknown(name, root)
+        raise unknown(name, root)
     return len(class_folders(found.path / "train"))
 
 
@@ -109,7 +119,8 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def _unknown(name: str, root: Path, where: str | Path | None = None) -> UserError:
+def unknown(name: str, root: Path, where: str | Path | None = None) -> UserError:
+    """The error that a name is neither known nor a folder under `root`."""
     folders = [path.parent.name for path in root.glob("*/train")] if root.is_dir() else []
     return UserError(
         "unknown data set",

@@ -61,7 +61,7 @@ class Decoder:
                     expected=f"{width}x{height} as {self.folder / self.like}, or dataset.image_size set",
                 )
             converted = _converted(image, path, "L" if channels == 1 else "RGB")
-        return _array(_resized(converted, (width, height)))
+            return _array(_resized(converted, (width, height)))
 
     def into(self, files: Sequence[str], out: Pixels) -> None:
         """Decode `files` into `out` (N, C, H, W), in threads.
@@ -79,8 +79,8 @@ class Decoder:
                 pass
 
 
-def decoder(folder: Path, files: Sequence[str], channels: int | None, image_size: int | None) -> Decoder:
-    """The decoder that fits `files`: their size is the first one's, or `image_size` squared.
+def fitting(folder: Path, files: Sequence[str], channels: int | None, image_size: int | None) -> Decoder:
+    """The decoder for `files`: their size is the first one's, or `image_size` squared.
 
     Args:
         folder: what `files` are relative to.
@@ -91,33 +91,33 @@ def decoder(folder: Path, files: Sequence[str], channels: int | None, image_size
     Raises:
         UserError: a file cannot be read.
     """
-    with _reading(folder / files[0]), Image.open(folder / files[0]) as first:
-        width, height = first.size
-    if image_size is not None:
-        width = height = image_size
-    if channels is None:
-        channels = 1 if _all_grey(folder, files) else 3
-    return Decoder(folder, files[0], (channels, height, width), image_size is not None)
+    depth, height, width = look(folder / files[0])
+    if channels is None and depth == 1:
+        with ThreadPoolExecutor(available_cpus()) as pool:
+            depth = max(pool.map(lambda file: look(folder / file)[0], files))
+    shape = channels or depth, image_size or height, image_size or width
+    return Decoder(folder, files[0], shape, image_size is not None)
+
+
+def look(path: Path) -> tuple[int, int, int]:
+    """Channels, height and width of an image file, from its header.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    with _reading(path), Image.open(path) as image:
+        return 1 if image.mode in _GREY else 3, image.height, image.width
 
 
 def resized(images: Pixels, size: int) -> Pixels:
     """Images (N, C, H, W), C being 1 or 3, as (N, C, size, size). The aspect ratio is not kept."""
+    if images.shape[2:] == (size, size):
+        return images
     out = np.empty((*images.shape[:2], size, size), np.uint8)
     for pixels, target in zip(images, out, strict=True):
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
         target[:] = _array(_resized(image, (size, size)))
     return out
-
-
-def _all_grey(folder: Path, files: Sequence[str]) -> bool:
-    def grey(file: str) -> bool:
-        with _reading(folder / file), Image.open(folder / file) as image:
-            return image.mode in _GREY
-
-    if not grey(files[0]):
-        return False
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        return all(pool.map(grey, files))
 
 
 @contextmanager
@@ -135,11 +135,14 @@ def _reading(path: Path) -> Iterator[None]:
 def _converted(image: Image.Image, path: Path, mode: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         raise UserError(
-            "an image of more than 8 bits", where=path, found=f"mode {image.mode}", expected="8 bits a channel"
+            "an image of more than 8 bits",
+            where=path,
+            found=f"mode {image.mode}",
+            expected="8 bits a channel",
         )
     if image.mode in {"P", "PA"}:
         image = image.convert("RGBA")
-    return image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

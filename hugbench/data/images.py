@@ -69,7 +69,7 @@ def rounds(count: int, batch_size: int, order: Tensor | None, drop_last: bool) -
     order = torch.arange(count) if order is None else order
     if drop_last:
         order = order[: len(order) // batch_size * batch_size]
-    return order.split(batch_size) if len(order) else ()
+    return torch.split(order, batch_size) if len(order) else ()
 
 
 class ResidentImages(Images):
@@ -107,8 +107,8 @@ class ResidentImages(Images):
             return
         chosen = torch.cat(parts)
         pool = self._pool.on(device)
-        rows = self._rows[chosen].to(pool.device).split(batch_size)
-        targets = self.targets[chosen].to(device).split(batch_size)
+        rows = torch.split(self._rows[chosen].to(pool.device), batch_size)
+        targets = torch.split(self.targets[chosen].to(device), batch_size)
         for indices, where, labels in zip(parts, rows, targets, strict=True):
             images = pool.index_select(0, where).view(-1, *self.shape)
             yield moved(images, device), labels, indices

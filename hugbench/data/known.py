@@ -103,7 +103,7 @@ _ALL = (
         "kmnist",
         "Kuzushiji-MNIST, cursive Japanese characters",
         "KMNIST",
-        tuple("o ki su tsu na ha ma ya re wo".split()),
+        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         "T. Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718, 2018",
     ),
     Known(

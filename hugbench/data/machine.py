@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+GROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
 
 def available_cpus() -> int:
     """Processors that this process may run on."""
@@ -16,8 +19,8 @@ def available_cpus() -> int:
 def available_memory() -> int:
     """Bytes of memory that can still be taken without swapping.
 
-    On Linux what the kernel says is available (pages of the file cache count, for they can be
-    dropped), within the limit of the control group; elsewhere half of the machine's memory.
+    On Linux what the kernel calls available (the file cache counts, for it can be dropped), at
+    most the limit of the control group; elsewhere half of the machine's memory.
     """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -29,12 +32,11 @@ def available_memory() -> int:
 
 
 def _group_limits() -> list[int]:
-    """Memory limits, in bytes, of the control group (version 2) that this process is in."""
+    """Limits in bytes of the control group (version 2) of this process and of those above it."""
     try:
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]
-        folder = Path("/sys/fs/cgroup")
-        groups = [folder / own, *(folder / own).parents]
-        texts = [(group / "memory.max").read_text().strip() for group in groups if (group / "memory.max").is_file()]
+        own = GROUPS / MEMBERSHIP.read_text().strip().rpartition("::/")[2]
+        files = [group / "memory.max" for group in (own, *own.parents)]
+        limits = [file.read_text().strip() for file in files if file.is_file()]
     except OSError:
         return []
-    return [int(text) for text in texts if text.isdigit()]
+    return [int(limit) for limit in limits if limit.isdigit()]

@@ -63,7 +63,9 @@ def read(known: Known, root: Path) -> tuple[Arrays, Arrays]:
     try:
         train, test = (_arrays(_torchvision(known, root, part)) for part in ("train", "test"))
         for images, labels in (train, test):
-            if len(images) != len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < len(known.classes):
+            if len(images) != len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < len(
+                known.classes
+            ):
                 raise ValueError(f"{len(images)} images, {len(labels)} labels up to {int(labels.max())}")
     except (OSError, RuntimeError, ValueError, TypeError, AssertionError, EOFError) as error:
         raise UserError(
@@ -93,8 +95,9 @@ def download(known: Known, root: Path, notify: Callable[[str], None]) -> None:
             for part in ("train", "test"):
                 _torchvision(known, folder, part, download=True)
             for file in known.files:
-                (root / file).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(folder / file, root / file)
+                if not (folder / file).is_symlink():
+                    (root / file).parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(folder / file, root / file)
     except (OSError, RuntimeError, HTTPException, EOFError, tarfile.TarError) as error:
         raise UserError(
             f"{known.name} is not here and cannot be downloaded ({_one_line(error)})",

@@ -46,10 +46,11 @@ def accuracy(
         2017, arXiv 1706.04599), of softmax(logits). Logits in a fixed interval, such as HUG's cosines,
         are no log-probabilities: for these criteria both are of softmax(logits / T), and are left
         out where T cannot be fitted.
-    temperature: T of least negative log-likelihood on the held-out training images (dataset.validation
-        above 0), in [0.001, 1000], with negative_log_likelihood_calibrated and
-        expected_calibration_error_calibrated of softmax(logits / T). Left out with split: validation,
-        where T would be judged on the images it was fitted on.
+    temperature: T of least negative log-likelihood on the N held-out training images
+        (dataset.validation above 0), with a doubt of 1/(N + 1) in each label, in [0.001, 1000]; with
+        negative_log_likelihood_calibrated and expected_calibration_error_calibrated of
+        softmax(logits / T). Left out with split: validation, where T would be judged on the images it
+        was fitted on.
 
     Predictions: index in the split, target, prediction and nearest_class_mean (labels), and, where
     probabilities are defined as above, confidence and negative_log_likelihood.

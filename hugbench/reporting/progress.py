@@ -112,7 +112,7 @@ def in_words(event: Event, progress: Progress) -> str:
             name = run_name(event.label, event.seed)
             if event.first_epoch:
                 return f"{name}: goes on after epoch {event.first_epoch} of {event.epochs}"
-            return f"{name}: training, {event.epochs} epochs"
+            return f"{name}: training, {event.epochs} {'epoch' if event.epochs == 1 else 'epochs'}"
         case EpochDone():
             run, left = progress.running.get(event.run_id), progress.seconds_left()
             name = run.name if run else event.run_id

@@ -115,18 +115,21 @@ def load_suite(
     recipes = _recipes(entries["recipe"], arms)
     baseline = _baseline(entries["baseline"], arms)
     _refuse_axes(baseline, arms, recipes)
+    datasets = tuple(variants(entries["dataset"], DatasetSpec, "dataset", "name"))
+    evaluations = _evaluations(entries.get("evaluations"), root)
+    _refuse_missing_split(evaluations, datasets)
     return Suite(
         name=_name(entries.get("name"), file),
         description=_text(entries.get("description"), "description"),
         source=file,
         baseline=baseline,
         arms=arms,
-        datasets=tuple(variants(entries["dataset"], DatasetSpec, "dataset", "name")),
+        datasets=datasets,
         models=tuple(models),
         protocols=_protocols(entries.get("protocol"), root),
         recipes=recipes,
         seeds=_seeds(entries["seeds"]),
-        evaluations=_evaluations(entries.get("evaluations"), root),
+        evaluations=evaluations,
     )
 
 
@@ -318,6 +321,22 @@ def _evaluations(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
         spec if names.count(spec.name) == 1 else replace(spec, label=f"{spec.name}{spec.arguments}")
         for spec in found.values()
     )
+
+
+def _refuse_missing_split(
+    evaluations: tuple[EvaluationSpec, ...], datasets: tuple[Variant[DatasetSpec], ...]
+) -> None:
+    """An evaluation of the validation images needs a data set that holds some out."""
+    for evaluation in evaluations:
+        for dataset in datasets:
+            if evaluation.values().get("split") == "validation" and not dataset.spec.validation:
+                raise UserError(
+                    "there are no validation images to evaluate on",
+                    where=dataset.node.at(("validation",)).where,
+                    key="dataset.validation",
+                    found=dataset.spec.validation,
+                    expected=f"more than 0, for evaluation {evaluation.label}",
+                )
 
 
 def _evaluation_entry(entry: Node) -> tuple[str, Node]:

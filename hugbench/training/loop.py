@@ -89,12 +89,8 @@ def train(
     classes = classifier.criterion.num_classes
     classifier.criterion.start_training(torch.bincount(images.targets, minlength=classes).to(device))
     learner = Learner(classifier, recipe, device)
-    rows: list[EpochMetrics] = []
-    if checkpoint is not None and checkpoint.exists():
-        stored = load(checkpoint)
-        learner.load_state_dict(stored.learner)
-        rows = [EpochMetrics(**row) for row in stored.history]
-        _write_log(log, rows)
+    rows = [] if checkpoint is None else _resume(learner, checkpoint)
+    _write_log(log, rows)
     loop = _Loop(learner, images, recipe, seed, device, stage)
     while len(rows) < recipe.epochs:
         rows.append(loop.epoch(len(rows)))
@@ -163,6 +159,15 @@ def _loss_and_correct(classifier: Classifier, inputs: Tensor, targets: Tensor) -
         predicted = classifier.criterion.logits(widen(features.detach())).argmax(1)
         labels = targets.argmax(1) if targets.is_floating_point() else targets
         return loss, (predicted == labels).sum()
+
+
+def _resume(learner: Learner, checkpoint: Path) -> list[EpochMetrics]:
+    """Put the learner where the checkpoint says, if there is one; the epochs that are finished."""
+    if not checkpoint.exists():
+        return []
+    stored = load(checkpoint)
+    learner.load_state_dict(stored.learner)
+    return [EpochMetrics(**row) for row in stored.history]
 
 
 def _write_log(log: Path | None, rows: list[EpochMetrics]) -> None:

@@ -21,6 +21,13 @@ from hugbench.suite.schema import ModelSpec
 CLASSES = 5
 
 
+class Product(CrossEntropy):
+    """A loss that takes features and autocast as they come."""
+
+    def forward(self, features, targets):
+        return (features @ self.weight.T.to(features.dtype)).square().mean()
+
+
 def built(
     backbone="test_resnet", criterion=CrossEntropy, *, channels=3, size=(32, 32), seed=0, std=0.25, **spec
 ):
@@ -107,8 +114,8 @@ class TestFamilies:
             built("test_vit", stem="cifar")
 
     def test_an_image_too_small_is_refused(self):
-        with pytest.raises(UserError, match=r"csatv2 .*32x32 pixels with 1 channel .*Kernel size") as caught:
-            built("csatv2", channels=1)
+        with pytest.raises(UserError, match=r"csatv2 .*32x32 pixels with 3 channels .*Kernel size") as caught:
+            built("csatv2")
         assert caught.value.key == "model.backbone"
 
     def test_a_size_that_the_patches_do_not_divide_is_refused(self):
@@ -140,6 +147,7 @@ class TestSpec:
         classifier = built("ghostnet_050", drop_rate=0.5)
         assert timm.create_model("ghostnet_050").drop_rate > 0
         assert classifier.backbone.drop_rate == 0
+        assert classifier.dropout.p == 0.5
         pooled, dropped = [], []
         classifier.dropout.register_forward_pre_hook(lambda _, args: pooled.append(args[0]))
         classifier.embedding.register_forward_pre_hook(lambda _, args: dropped.append(args[0]))
@@ -179,6 +187,16 @@ class TestSeeds:
         assert {name.partition(".")[0] for name in shared} == {"backbone", "embedding", "mean", "std"}
         assert all(torch.equal(plain[name], hug[name]) for name in shared)
 
+    def test_backbone_and_criterion_have_axes_of_their_own(self):
+        classifier = built(seed=7)
+        seed_everything(7, "initialisation", "backbone")
+        backbone = timm.create_model("test_resnet", num_classes=0)
+        seed_everything(7, "initialisation", "criterion")
+        criterion = CrossEntropy(16, CLASSES)
+        for part, alone in ((classifier.backbone, backbone), (classifier.criterion, criterion)):
+            expected = alone.state_dict()
+            assert all(torch.equal(tensor, expected[name]) for name, tensor in part.state_dict().items())
+
     def test_seeds_differ_in_all_that_is_drawn(self):
         one, two = built(seed=0).state_dict(), built(seed=1).state_dict()
         again = built(seed=0).state_dict()
@@ -199,6 +217,13 @@ class TestSeeds:
         with pytest.raises(UserError):
             built("test_vit", size=(20, 32))
         assert global_draws() == before
+
+    def test_a_built_model_is_in_training_mode_and_has_seen_no_image(self):
+        classifier = built(stem="cifar")
+        assert all(part.training for part in classifier.modules())
+        norm = classifier.backbone.bn1
+        assert norm.num_batches_tracked == 0
+        assert (norm.running_mean == 0).all()
 
 
 class TestClassifier:
@@ -240,13 +265,13 @@ class TestClassifier:
             Classifier(nn.Flatten(), CrossEntropy(12, 3), mean=(0.0, 0.0, 0.0), std=std)
 
     def test_the_loss_is_in_float32_under_autocast(self, device):
-        classifier = built(criterion=HUG).to(device)
+        classifier = built(criterion=Product).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             features = classifier.features(images(device=device))
             loss = classifier.loss_of(features, torch.arange(4, device=device))
         assert (features.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
         expected = classifier.criterion(features.float(), torch.arange(4, device=device))
-        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
 
     def test_float64_stays(self):
         classifier = built(criterion=HUG).double()

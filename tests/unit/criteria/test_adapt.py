@@ -39,14 +39,9 @@ def example() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, nn.BCEWithLogitsLoss])
-@pytest.mark.parametrize("holds", properties(without={"documented"}), ids=name_of)
+@pytest.mark.parametrize("holds", properties(), ids=name_of)
 def test_properties(holds, loss, device):
     holds(lambda d, c: LogitsLoss(d, c, loss=loss()), device)
-
-
-def test_documented(device):
-    (holds,) = (p for p in properties() if name_of(p) == "documented")
-    holds(lambda d, c: LogitsLoss(d, c, loss=nn.CrossEntropyLoss()), device)
 
 
 @pytest.mark.parametrize("loss", LABELS_ONLY + ONE_HOT_ONLY + BOTH)

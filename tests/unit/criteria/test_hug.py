@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 
 from hugbench.criteria.hug import HUG, PRESETS
-from tests.properties import name_of, properties
+from tests.properties import (
+    compiles,
+    gradients_of_parameters,
+    name_of,
+    permutation_equivariant,
+    properties,
+    rotation_invariant,
+)
 
 WIDTH, CLASSES, BATCH = 6, 5, 12
+TURNED = {"proxies": "orthogonal"}
 VARIANTS = [
     {},
     {"preset": "released"},
@@ -23,10 +31,10 @@ VARIANTS = [
     {"uniformity": "mgd", "intra": "mhs", "reduction": "sum"},
     {"s": 0.0, "intra_s": -2.0, "distance": "angle", "stop_gradient": False},
     {"s": -1.0, "distance": "squared_chord"},
+    {"start": "random"},
     {"proxies": "static"},
-    {"proxies": "orthogonal"},
+    TURNED,
 ]
-TURNED = {"proxies": "orthogonal"}
 
 
 def example(seed: int = 0, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
@@ -36,8 +44,10 @@ def example(seed: int = 0, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
 
 
 def make(**options: object) -> HUG:
+    """HUG with proxies in general position: at a uniform frame all pairs tie, and mhs has no gradient."""
     torch.manual_seed(0)
-    return HUG(WIDTH, CLASSES, **options).double()
+    start = "random" if options.get("proxies", "learnable") == "learnable" else "uniform"
+    return HUG(WIDTH, CLASSES, **{"start": start, **options}).double()
 
 
 def slow_distance(u: Tensor, v: Tensor, distance: str) -> Tensor:
@@ -117,27 +127,31 @@ def assert_equal_with_gradients(hug: HUG, features: Tensor, targets: Tensor) -> 
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
+NOT_FOR_ALL = {"rotation_invariant", "permutation_equivariant", "gradients_of_parameters", "compiles"}
+
+
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-@pytest.mark.parametrize(
-    "holds",
-    properties(without={"rotation_invariant", "permutation_equivariant", "gradients_of_parameters"}),
-    ids=name_of,
-)
+@pytest.mark.parametrize("holds", properties(without=NOT_FOR_ALL), ids=name_of)
 def test_properties(holds, options, device):
     holds(lambda d, c: HUG(d, c, **options), device)
 
 
-@pytest.mark.parametrize("options", [v for v in VARIANTS if v != TURNED], ids=str)
-@pytest.mark.parametrize("name", ["rotation_invariant", "permutation_equivariant"])
-def test_symmetries(name, options, device):
-    (holds,) = (p for p in properties() if name_of(p) == name)
+@pytest.mark.parametrize("options", [v for v in VARIANTS if v.get("proxies") != "orthogonal"], ids=str)
+@pytest.mark.parametrize("holds", [rotation_invariant, permutation_equivariant], ids=name_of)
+def test_symmetries(holds, options, device):
     holds(lambda d, c: HUG(d, c, **options), device)
 
 
 @pytest.mark.parametrize("options", [v for v in VARIANTS if v.get("proxies") != "static"], ids=str)
 def test_gradients_of_parameters(options, device):
-    (holds,) = (p for p in properties() if name_of(p) == "gradients_of_parameters")
-    holds(lambda d, c: HUG(d, c, **{**options, "stop_gradient": False}), device)
+    start = "uniform" if options.get("proxies") == "orthogonal" else "random"
+    resolved = {**options, "stop_gradient": False, "start": start}
+    gradients_of_parameters(lambda d, c: HUG(d, c, **resolved), device)
+
+
+@pytest.mark.parametrize("options", [{}, {"uniformity": "mhs"}, {"uniformity": "mgd", **TURNED}], ids=str)
+def test_compiles(options, device):
+    compiles(lambda d, c: HUG(d, c, **options), device)
 
 
 def test_the_released_preset_is_the_released_formula():
@@ -166,8 +180,11 @@ def test_every_preset_is_documented_as_it_is(uniformity):
     doc = " ".join((HUG.__doc__ or "").split())
     for name, preset in PRESETS.items():
         told = doc.split(f"`{name}`: ")[1].split(")")[0]
-        assert f"alpha {preset.alpha:g}" in told
-        assert f"beta {preset.beta:g}" in told
+        for argument, values in (("alpha", preset.alpha), ("beta", preset.beta)):
+            special = f" or with {uniformity} {values[uniformity]:g}"
+            assert f"{argument} {values['mhe']:g}" in told
+            assert (values[uniformity] != values["mhe"]) == (f"{argument} {values['mhe']:g}{special}" in told)
+        assert f"{preset.start} start" in told
         assert f"s {preset.s:g}, intra_s −{-preset.intra_s:g}" in told
         assert preset.reduction in told
 
@@ -278,6 +295,11 @@ def test_a_zero_feature_is_at_the_chord_of_a_right_angle():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"preset": "published"}, "preset: expected one of default, released, paper, found 'published'"),
+        ({"uniformity": "mhx"}, "uniformity: expected one of mhe, mhs, mgd, found 'mhx'"),
+        ({"intra": "mgd"}, "intra: expected one of mhe, mhs, found 'mgd'"),
+        ({"reduction": "none"}, "reduction: expected one of mean, sum"),
+        ({"distance": None}, "distance: expected one of chord, squared_chord, angle, found None"),
         ({"alpha": -1.0}, "alpha: expected"),
         ({"beta": math.nan}, "beta: expected"),
         ({"eps": 0.0}, "eps: expected"),
@@ -286,6 +308,7 @@ def test_a_zero_feature_is_at_the_chord_of_a_right_angle():
         ({"intra_s": 1.0}, "intra_s: expected below 0"),
         ({"sampled": 1}, "sampled: expected at least 2"),
         ({"sampled": 3, "uniformity": "mhs"}, "sampled: expected None"),
+        ({"proxies": "static", "start": "random"}, "start: expected 'uniform' with static"),
         ({"proxies": "orthogonal", "stop_gradient": True}, "stop_gradient: expected False"),
     ],
 )

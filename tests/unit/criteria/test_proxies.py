@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hugbench.criteria.proxies import LearnableProxies, OrthogonalProxies, simplex, uniform_frame
+from hugbench.criteria.proxies import make_proxies, simplex, uniform_frame
 from hugbench.criteria.uniformity import hyperspherical_energy
 
 
@@ -43,15 +43,24 @@ def test_frames_are_turned_by_the_callers_seed():
     assert torch.equal(uniform_frame(4, 6), first)
 
 
-def test_learnable_proxies_start_about_length_one():
+def test_random_proxies_start_about_length_one():
     torch.manual_seed(0)
-    lengths = LearnableProxies(200, 50)().norm(dim=1)
-    assert lengths.mean().item() == pytest.approx(1, abs=0.05)
+    proxies = make_proxies("learnable", "random", 200, 50)
+    assert proxies().norm(dim=1).mean().item() == pytest.approx(1, abs=0.05)
+    assert [p.shape for p in proxies.parameters()] == [(200, 50)]
+
+
+@pytest.mark.parametrize("kind", ["learnable", "static", "orthogonal"])
+def test_uniform_proxies_start_at_the_frame(kind):
+    torch.manual_seed(0)
+    frame = uniform_frame(5, 4)
+    torch.manual_seed(0)
+    torch.testing.assert_close(make_proxies(kind, "uniform", 5, 4)(), frame)
 
 
 def test_an_orthogonal_turn_is_a_rotation():
     torch.manual_seed(0)
-    proxies = OrthogonalProxies(7, 5).double()
+    proxies = make_proxies("orthogonal", "uniform", 7, 5).double()
     torch.testing.assert_close(proxies(), proxies.frame)
     with torch.no_grad():
         proxies.turn.normal_()

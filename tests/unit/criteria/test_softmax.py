@@ -12,14 +12,9 @@ from tests.properties import name_of, properties
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("holds", properties(without={"rotation_invariant"}), ids=name_of)
+@pytest.mark.parametrize("holds", properties(), ids=name_of)
 def test_properties(holds, smoothing, device):
     holds(lambda d, c: CrossEntropy(d, c, label_smoothing=smoothing), device)
-
-
-def test_turning_features_and_weights_changes_nothing(device):
-    (holds,) = (p for p in properties() if name_of(p) == "rotation_invariant")
-    holds(CrossEntropy, device)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
@@ -30,9 +25,10 @@ def test_equals_a_slow_loop(smoothing, soft):
     features, labels = torch.randn(5, 4, dtype=torch.float64), [0, 2, 1, 1, 0]
     targets = torch.rand(5, 3, dtype=torch.float64)
     targets = targets / targets.sum(1, keepdim=True) if soft else torch.eye(3, dtype=torch.float64)[labels]
+    head = list(zip(criterion.weight.tolist(), criterion.bias.tolist(), strict=True))
     total = 0.0
     for x, t in zip(features, targets, strict=True):
-        z = [float(torch.dot(w, x) + b) for w, b in zip(criterion.weight, criterion.bias, strict=True)]
+        z = [sum(w * v for w, v in zip(row, x.tolist(), strict=True)) + b for row, b in head]
         log_sum = math.log(sum(math.exp(v) for v in z))
         for c in range(3):
             total -= ((1 - smoothing) * float(t[c]) + smoothing / 3) * (z[c] - log_sum) / 5

@@ -19,8 +19,10 @@ def test_normalised_vectors_keep_their_direction():
         torch.testing.assert_close(unit, row / row.square().sum().sqrt())
 
 
-def test_normalise_has_the_gradient_of_finite_differences():
-    assert torch.autograd.gradcheck(normalise, vectors(3, 4).requires_grad_())
+def test_normalise_has_first_and_second_derivatives_of_finite_differences():
+    x = vectors(3, 4).requires_grad_()
+    assert torch.autograd.gradcheck(normalise, x)
+    assert torch.autograd.gradgradcheck(normalise, x)
 
 
 def test_a_zero_vector_stays_zero_and_gets_no_gradient():

@@ -97,6 +97,10 @@ def test_a_suite_is_typed(suite_file) -> None:
         ({"evaluations": "[acuracy]"}, ["unknown evaluation", "did you mean 'accuracy'"]),
         ({"evaluations": "[{accuracy: {bin: 3}}]"}, ["accuracy.bin: unknown key", "did you mean 'bins'"]),
         ({"evaluations": "[accuracy, accuracy]"}, ["same evaluation twice"]),
+        (
+            {"evaluations": "[{accuracy: {split: validation}}]"},
+            ["no validation images", "dataset.validation"],
+        ),
         ({"evaluations": "[]"}, ["not a list of evaluations"]),
         ({"protocol": "standart"}, ["protocol.name", "did you mean 'standard'"]),
         ({"dataset": "{name: digits, validation: 1.0}"}, ["dataset.validation", "less than 1"]),

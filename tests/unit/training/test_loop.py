@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hugbench.criteria.base import one_hot
+from hugbench.criteria.hug import HUG
+from hugbench.criteria.softmax import CrossEntropy
 from hugbench.data.augment import augment, to_float
+from hugbench.data.images import ResidentImages
 from hugbench.errors import CorruptFile, NonFiniteLoss, UserError
+from hugbench.models import Classifier
 from hugbench.seeding import generator
 from hugbench.suite.schema import Recipe
 from hugbench.training import loop
@@ -397,3 +401,23 @@ def test_buffers_of_a_criterion_survive_an_interruption(device: torch.device, tm
     resumed = run(checkpoint=tmp_path / "resume.pt")
     torch.testing.assert_close(weights(whole)["criterion.past"], weights(resumed)["criterion.past"])
     assert device.type != "cpu" or same(whole, resumed)
+
+
+@pytest.mark.parametrize("criterion", [CrossEntropy, HUG])
+@pytest.mark.parametrize(
+    "fields", [{}, {"mixup": 0.2, "ema": 0.5, "precision": "bf16", "optimizer": "adamw"}]
+)
+def test_the_real_classifier_on_resident_images(criterion: type, fields: dict, device: torch.device) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(tiny().backbone, criterion(5, 3), mean=(0.5, 0.5), std=(0.2, 0.2))
+    data = ResidentImages(images().images, images().targets)
+    rows: list[EpochMetrics] = []
+    made = recipe(epochs=25, **{"lr": 0.02, **fields})
+    train(classifier, data, made, seed=0, device=device, on_epoch=rows.append)
+    assert rows[-1].accuracy > 0.8
+    with torch.no_grad():
+        right = [
+            (classifier(to_float(pixels)).argmax(1) == labels).float().mean().item()
+            for pixels, labels, _ in data.batches(50, device)
+        ]
+    assert right[0] > 0.9

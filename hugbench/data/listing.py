@@ -126,7 +126,9 @@ def _part(folder: Path, part: str, names: Sequence[str], note: Callable[[bytes],
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        found = [e for e in _entries(folder / part / name) if e.name.lower().endswith(SUFFIXES) and e.is_file()]
+        found = [
+            e for e in _entries(folder / part / name) if e.name.lower().endswith(SUFFIXES) and e.is_file()
+        ]
         if not found:
             raise UserError("no images", where=folder / part / name, expected=", ".join(SUFFIXES))
         for entry in found:

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from hugbench.data.cache import Entry, cached
+
+
+class Source:
+    """Makes entries, and counts how often; keeps what was said."""
+
+    def __init__(self, value: int = 0, size: int = 40) -> None:
+        self.value, self.size = value, size
+        self.made = 0
+        self.said: list[str] = []
+
+    def __call__(self) -> Entry:
+        self.made += 1
+        images = torch.arange(self.size + 1).add(self.value).to(torch.uint8)  # of odd length
+        return Entry({"images": images, "targets": torch.arange(5) + self.value}, f"checksum {self.value}")
+
+    def get(self, path: Path, fingerprint: str = "one") -> Entry:
+        return cached(path, fingerprint, self, self.said.append)
+
+
+def assert_same(found: Entry, expected: Entry) -> None:
+    assert found.checksum == expected.checksum
+    assert found.tensors.keys() == expected.tensors.keys()
+    for name, tensor in expected.tensors.items():
+        assert torch.equal(found.tensors[name], tensor)
+        assert found.tensors[name].dtype == tensor.dtype
+
+
+def test_made_once_and_then_read(tmp_path: Path) -> None:
+    path, source = tmp_path / "folder" / "set.safetensors", Source()
+    for _ in range(3):
+        assert_same(source.get(path), source())
+    assert source.made == 1 + 3
+    assert source.said == []
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_others_can_read_the_file(tmp_path: Path) -> None:
+    source = Source()
+    source.get(tmp_path / "set.safetensors")
+    found = load_file(tmp_path / "set.safetensors")
+    assert torch.equal(found["targets"], torch.arange(5))
+    assert len(found["images"]) == 41
+
+
+def test_another_fingerprint_replaces_it_in_silence(tmp_path: Path) -> None:
+    path, old, new = tmp_path / "set.safetensors", Source(0), Source(7)
+    before = old.get(path, "one")
+    kept = old.get(path, "one")
+    assert_same(new.get(path, "two"), new())
+    assert_same(new.get(path, "two"), new())
+    assert (old.made, new.made) == (1, 3)
+    assert old.said == new.said == []
+    assert_same(kept, before)
+
+
+def test_every_flipped_byte_is_noticed_and_mended(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    path, source = tmp_path / "set.safetensors", Source()
+    source.get(path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        before = source.made
+        assert_same(source.get(path), Source()())
+        assert source.made == before + 1, f"byte {place} of {len(whole)}"
+    assert len(source.said) == len(whole)
+    assert all("set.safetensors: damaged (" in said for said in source.said)
+    assert path.read_bytes() == whole
+
+
+def test_every_truncation_is_noticed_and_mended(tmp_path: Path) -> None:
+    path, source = tmp_path / "set.safetensors", Source()
+    source.get(path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        assert_same(source.get(path), Source()())
+    assert source.made == len(source.said) + 1 == len(range(0, len(whole), 7)) + 1
+
+
+def test_where_nothing_can_be_written_it_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    source = Source()
+    assert_same(source.get(tmp_path / "file" / "set.safetensors"), Source()())
+    (said,) = source.said
+    assert "file: cannot be written (" in said
+
+
+def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+    import os
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    source = Source()
+    assert_same(source.get(tmp_path / "set.safetensors"), Source()())
+    assert "No space left on device" in source.said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def _write_often(path: Path, value: int, times: int) -> None:
+    source = Source(value, 50_000)
+    for index in range(times):
+        source.get(path, f"{value} {index}")
+    assert source.said == []
+
+
+def test_two_writers_and_a_reader_see_whole_files_alone(tmp_path: Path) -> None:
+    path = tmp_path / "set.safetensors"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write_often, args=(path, value, 25)) for value in (1, 2)]
+    for writer in writers:
+        writer.start()
+    reader = Source(3, 50_000)
+    for index in range(25):
+        found = reader.get(path, f"3 {index}")
+        assert found.checksum == "checksum 3"
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert reader.said == []
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

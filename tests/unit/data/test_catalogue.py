@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hugbench.data import catalogue
+from hugbench.data.catalogue import KNOWN, Found
+from hugbench.errors import UserError
+from tests.unit.data.make import write_folder
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def touch(root: Path, files: tuple[str, ...]) -> None:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+
+
+def test_it_needs_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys; from pathlib import Path; from hugbench.data import catalogue as c\n"
+        "[c.find(name, Path('nowhere')) for name in c.dataset_names()]\n"
+        "assert not {'torch', 'torchvision', 'numpy', 'PIL', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_known_sets_agree_with_torchvision() -> None:
+    from torchvision import datasets
+
+    for known in KNOWN.values():
+        assert len(set(known.classes)) == len(known.classes)
+        if known.torchvision is None:
+            continue
+        kind = getattr(datasets, known.torchvision)
+        if issubclass(kind, datasets.MNIST):
+            archives = [f"{known.torchvision}/raw/{name}" for name, _ in kind.resources]
+            assert sorted(known.archives) == sorted(archives)
+            assert [name.removesuffix(".gz") for name in known.archives] == list(known.files)
+        elif known.torchvision == "SVHN":
+            assert known.files == tuple(kind.split_list[part][1] for part in ("train", "test"))
+        else:
+            names = [name for name, _ in kind.train_list + kind.test_list] + [kind.meta["filename"]]
+            assert sorted(known.files) == sorted(f"{kind.base_folder}/{name}" for name in names)
+            assert known.archives == (kind.filename,)
+    assert KNOWN["kmnist"].classes == tuple(datasets.KMNIST.classes)
+    assert KNOWN["fashion_mnist"].classes == tuple(datasets.FashionMNIST.classes)
+    assert [name[0] for name in datasets.MNIST.classes] == list(KNOWN["mnist"].classes)
+    for name, count in (("cifar10", 10), ("cifar100", 100)):
+        assert list(KNOWN[name].classes) == sorted(KNOWN[name].classes)
+        assert len(KNOWN[name].classes) == count
+
+
+def test_digits_are_always_there(tmp_path: Path) -> None:
+    found = catalogue.find("digits", tmp_path / "nowhere")
+    assert found == Found("embedded")
+    assert str(found) == "embedded"
+
+
+@pytest.mark.parametrize("name", [name for name, known in KNOWN.items() if known.torchvision])
+def test_torchvisions_files_are_found_when_all_are_there(tmp_path: Path, name: str) -> None:
+    files = KNOWN[name].files
+    touch(tmp_path, files[:-1])
+    assert catalogue.find(name, tmp_path) is None
+    touch(tmp_path, files)
+    found = catalogue.find(name, tmp_path)
+    assert found == Found("torchvision", tmp_path)
+    write_folder(tmp_path / name, ["a", "b"])
+    assert catalogue.find(name, tmp_path) == found
+
+
+def test_folders_are_found_under_known_and_own_names(tmp_path: Path) -> None:
+    for name in ("cifar100", "flowers"):
+        assert catalogue.find(name, tmp_path) is None
+        (tmp_path / name / "train").mkdir(parents=True)
+        assert catalogue.find(name, tmp_path) == Found("folder", tmp_path / name)
+        assert str(tmp_path / name) in str(catalogue.find(name, tmp_path))
+
+
+def test_the_data_folder_may_be_the_set_itself(tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", ["a", "b"])
+    assert catalogue.find("flowers", tmp_path / "flowers") == Found("folder", tmp_path / "flowers")
+    assert catalogue.find("cifar10", tmp_path / "flowers") == Found("folder", tmp_path / "flowers")
+    assert catalogue.find("trees", tmp_path / "flowers") is None
+
+
+def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", ["a", "b"])
+    for name in (*KNOWN, "flowers"):
+        catalogue.check(name, tmp_path)
+    for name, nearest in (("cifar1000", "cifar100"), ("flower", "flowers"), ("MNIST", "mnist")):
+        with pytest.raises(UserError, match=f"unknown data set.*did you mean '{nearest}'") as caught:
+            catalogue.check(name, tmp_path, where="suite.yaml:3:9")
+        assert str(caught.value).startswith("suite.yaml:3:9: dataset.name: ")
+    with pytest.raises(UserError, match="expected one of digits, "):
+        catalogue.check("trees", tmp_path / "nowhere")
+
+
+def test_class_counts(tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", ["rose", "tulip", "aster"])
+    assert catalogue.class_count("flowers", tmp_path) == 3
+    assert catalogue.class_count("cifar100", tmp_path) == 100
+    with pytest.raises(UserError, match="unknown data set"):
+        catalogue.class_count("flower", tmp_path)
+
+
+def test_descriptions_are_plain_and_say_where_to_put_what() -> None:
+    for name, known in KNOWN.items():
+        found = catalogue.describe(name)
+        assert known.source in found["doc"]
+        assert f"{known.train:,} training" in found["doc"]
+        assert found["classes"] == list(known.classes)
+        for file in known.files:
+            assert file in found["doc"]
