@@ -76,6 +76,7 @@ CRITERIA: dict[str, Make] = {
     "hug_mhs": partial(HUG, uniformity="mhs"),
     "hug_mgd": partial(HUG, uniformity="mgd"),
     "hug_no_stop_gradient": partial(HUG, stop_gradient=False),
+    "hug_sampled_1024": partial(HUG, sampled=1_024),
     "hug_orthogonal": partial(HUG, proxies="orthogonal"),
     "hug_cdist": partial(CdistHUG, preset="released"),
     "hug_loop": partial(LoopHUG, preset="released"),

@@ -1,6 +1,6 @@
 """How fast augmented batches come: resident and batched against a DataLoader with PIL transforms.
 
-    python benchmarks/data_loading.py [--data DIR] [--device cuda] [--workers N]
+    python benchmarks/data_loading.py [--data DIR] [--device cuda] [--workers N] [--threads N]
 
 Both crop at random (4 pixels of padding), mirror, and give float32 in [0, 1] on the device, from
 images in memory: CIFAR-100 of the data folder, or noise of its shape. Rounds are interleaved, the
@@ -75,8 +75,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--workers", type=int, default=available_cpus(), help="of the DataLoader")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, for the resident images")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.data:
         spec = DatasetSpec(name="cifar100", max_train=options.images)
         images: Images = load(spec, options.data, notify=print).train
@@ -109,7 +111,7 @@ def main() -> None:
     for way, rate in rates.items():
         print(f"{way:32s} {rate:12,.0f} images/s")
     ours, theirs = rates.values()
-    print(f"ratio {ours / theirs:.1f} on {options.device}, {torch.get_num_threads()} threads")
+    print(f"ratio {ours / theirs:.1f} on {options.device}, {options.threads} torch threads")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def augment(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor
     - cutout: black out a square of `cutout` pixels a side whose centre is uniform over the image
       and which is clipped at the borders (T. DeVries, G. W. Taylor, Improved Regularization of
       Convolutional Neural Networks with Cutout, arXiv 1708.04552, section 3). Its first row is
-      centre − cutout // 2.
+      centre - cutout // 2.
 
     Args:
         images: uint8 (B, C, H, W).
