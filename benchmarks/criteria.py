@@ -4,9 +4,9 @@
     python benchmarks/criteria.py --large         # also C = 10,000 and 100,000 at width 128
     python benchmarks/criteria.py --only hug hug_loop --threads 1
 
-Time is forward + backward. The criteria of one row take turns, so that the machine's noise meets
-them alike; a ratio is that of the medians, and beside it that of the fastest turns. Memory is what
-one forward + backward adds at its peak to parameters and inputs, gradients included: of the
+Time is forward + backward. The criteria of a table take turns in random order, so that the machine's
+noise meets them alike; a ratio is that of the medians, and beside it that of the fastest turns. Memory is
+what one forward + backward adds at its peak to parameters and inputs, gradients included: of the
 resident set on a CPU (Linux), of the allocator on CUDA.
 """
 
@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -105,13 +106,15 @@ def step(criterion: Criterion, features: Tensor, targets: Tensor) -> None:
 def times(
     built: dict[str, Criterion], features: Tensor, targets: Tensor, seconds: float
 ) -> dict[str, list[float]]:
-    """Seconds of every turn of every criterion, in turns for about so long (at least one each)."""
+    """Seconds of every turn of every criterion, in shuffled turns for about so long (one at least)."""
     found: dict[str, list[float]] = {name: [] for name in built}
+    order, shuffler = list(built), random.Random(0)
     begin = time.perf_counter()
     while not found[BASELINE] or time.perf_counter() - begin < seconds:
-        for name, criterion in built.items():
+        shuffler.shuffle(order)
+        for name in order:
             start = time.perf_counter()
-            step(criterion, features, targets)
+            step(built[name], features, targets)
             found[name].append(time.perf_counter() - start)
     return found
 
@@ -160,7 +163,8 @@ def table(classes: int, options: argparse.Namespace) -> Table:
         memory[name] = f"{found[0]:,.0f}" if found else "unknown"
     measured = times(built, features, targets, options.seconds)
     reference = measured[BASELINE]
-    title = f"C = {classes:,}, width {width}, batch {options.batch}, {options.device}"
+    where = f"{options.threads} threads" if device.type == "cpu" else str(device)
+    title = f"C = {classes:,}, width {width}, batch {options.batch}, {where}"
     result = Table("criterion", "median ms", "ratio", "ratio of fastest", "extra MiB", "turns", title=title)
     for name, outcome in every.items():
         if isinstance(outcome, str):

@@ -297,14 +297,14 @@ def _outcome(made: Plan, root: Path) -> Outcome:
 
 
 def _notes(made: Plan, statuses: Mapping[str, Status], keys: list[str]) -> list[str]:
-    """Each note of the evaluations once, with the criteria and seeds it is of."""
+    """Each note of the evaluations once, with the criteria and seeds it is of unless it is of all."""
     told: dict[str, dict[str, list[int]]] = {}
     for planned in made.distinct():
-        for key in keys:
-            for note in statuses[planned.run.run_id].notes.get(key, []):
-                told.setdefault(note, {}).setdefault(planned.label, []).append(planned.run.seed)
-    return [
-        "; ".join(f"{label}, seed {', '.join(map(str, seeds))}" for label, seeds in arms.items())
-        + f": {note}"
-        for note, arms in told.items()
-    ]
+        for note in {note for key in keys for note in statuses[planned.run.run_id].notes.get(key, [])}:
+            told.setdefault(note, {}).setdefault(planned.label, []).append(planned.run.seed)
+    notes = []
+    for note, arms in sorted(told.items()):
+        of = [f"{label} (seed {', '.join(map(str, seeds))})" for label, seeds in arms.items()]
+        everywhere = sum(map(len, arms.values())) == len(statuses)
+        notes.append(note if everywhere else f"{', '.join(of)}: {note}")
+    return notes

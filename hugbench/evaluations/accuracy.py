@@ -135,9 +135,9 @@ def _calibration(classifier: Classifier, setting: Setting, split: str) -> _Calib
     if held_out is not None and len(held_out) and split != "validation":
         outputs = collect(classifier, held_out, setting)
         temperature = fit_temperature(outputs.logits, outputs.targets)
-        note = f"temperature {temperature:.4g} fitted on {len(held_out)} held-out training images"
+        note = f"temperature fitted on {len(held_out)} held-out training images"
         if temperature in (SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE):
-            note += ", where the best one lies beyond this end of its range"
+            note += f", where the best one lies beyond this end of its range, {temperature:g}"
         return _Calibration(temperature if bounded else 1.0, temperature, len(held_out), [note])
     why = (
         "a temperature fitted on the validation images says nothing about them"

@@ -23,6 +23,7 @@ from hugbench.errors import CorruptFile, UserError
 from hugbench.evaluations.base import Findings, Measurement, Setting
 from hugbench.execution.environment import environment
 from hugbench.execution.events import EpochDone, Evaluated, Notice, Observer, RunDone, RunFailed, RunStarted
+from hugbench.execution.threads import set_threads
 from hugbench.models import Classifier, build, load_weights, save
 from hugbench.protocols.standard import standard
 from hugbench.results.store import DAMAGED, RunFolder, Status
@@ -121,7 +122,10 @@ class _Work:
     def _work(self, status: Status, missing: list[EvaluationSpec]) -> None:
         run, device = self.planned.run, self.place.device
         dataset = dataset_of(run.dataset, self.place.data, self._notify)
-        classifier = _untrained(run, dataset).to(device)
+        classifier = _untrained(run, dataset)
+        if device.type == "cpu":
+            set_threads(classifier, dataset.train.shape, run.recipe.batch_size)
+        classifier.to(device)
         if status.state == "trained":
             load_weights(classifier, self.folder.model)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import time
 from dataclasses import dataclass
 
@@ -43,7 +45,9 @@ class EpochMetrics:
 
 
 class Meter:
-    """Collects an epoch's metrics on the device and checks that the losses are finite.
+    """Collects an epoch's metrics and checks that the losses are finite.
+
+    What a step gives stays on the device, untouched, until the next look.
 
     Args:
         steps: of an epoch.
@@ -53,14 +57,13 @@ class Meter:
     def __init__(self, steps: int, device: torch.device) -> None:
         self.steps = steps
         self.every = 1 if device.type == "cpu" else CHECK_EVERY
-        self.losses = torch.zeros(steps, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.trail: list[float] = []
 
     def start(self, epoch: int) -> None:
         """Begin an epoch, counted from 0."""
-        self.epoch = epoch
-        self.correct.zero_()
+        self.epoch, self.correct = epoch, 0
+        self.unseen: list[tuple[Tensor, Tensor]] = []
+        self.losses: list[float] = []
         self.sizes: list[int] = []
         self.rates: list[float] = []
         self.norms: list[Tensor] = []
@@ -81,14 +84,13 @@ class Meter:
         Raises:
             NonFiniteLoss: this loss, or one since the last look, is NaN or infinite.
         """
-        self.losses[len(self.sizes)] = loss.detach()
-        self.correct += correct
+        self.unseen.append((loss.detach(), correct))
         self.sizes.append(size)
         self.rates.append(learning_rate)
         if norm is not None:
             self.norms.append(norm)
-        if len(self.sizes) % self.every == 0:
-            self._check()
+        if len(self.unseen) == self.every:
+            self._look()
 
     def finish(self) -> EpochMetrics:
         """The epoch's metrics, once the device is done with it.
@@ -96,29 +98,31 @@ class Meter:
         Raises:
             NonFiniteLoss: see `add`.
         """
-        self._check()
-        losses, sizes = self.losses.cpu().double(), torch.tensor(self.sizes)
-        images, correct = int(sizes.sum()), int(self.correct)
-        seconds = time.perf_counter() - self.begun
-        self.trail = [*self.trail, *losses.tolist()][-TRAIL:]
+        if self.unseen:
+            self._look()
+        seconds, images = time.perf_counter() - self.begun, sum(self.sizes)
+        self.trail = [*self.trail, *self.losses][-TRAIL:]
         return EpochMetrics(
             epoch=self.epoch,
-            loss=float((losses * sizes).sum() / images),
-            accuracy=correct / images,
+            loss=math.fsum(map(operator.mul, self.losses, self.sizes)) / images,
+            accuracy=self.correct / images,
             lr=self.rates[-1],
             images_per_second=images / seconds,
             seconds=seconds,
             grad_norm=_finite_mean(torch.stack(self.norms)) if self.norms else None,
         )
 
-    def _check(self) -> None:
-        """Look at the losses so far; the first bad one is reported."""
-        losses = self.losses[: len(self.sizes)]
-        finite = torch.isfinite(losses)
-        if not bool(finite.all()):
-            bad = int(finite.logical_not().nonzero()[0])
-            trail = [*self.trail, *losses[: bad + 1].tolist()][-TRAIL:]
-            raise NonFiniteLoss(self.epoch, self.epoch * self.steps + bad, trail, self.rates[bad])
+    def _look(self) -> None:
+        """Fetch what the steps since the last look gave; the first bad loss is reported."""
+        losses, correct = zip(*self.unseen, strict=True)
+        self.unseen = []
+        for loss in torch.stack(losses).tolist():
+            self.losses.append(loss)
+            if not math.isfinite(loss):
+                bad = len(self.losses) - 1
+                trail = [*self.trail, *self.losses][-TRAIL:]
+                raise NonFiniteLoss(self.epoch, self.epoch * self.steps + bad, trail, self.rates[bad])
+        self.correct += int(torch.stack(correct).sum())
 
 
 def _finite_mean(values: Tensor) -> float | None:

@@ -162,7 +162,7 @@ class TestBySlowLoops:
         assert found["negative_log_likelihood_calibrated"] == pytest.approx(surprise, rel=1e-4)
         error = expected_calibration_error(probabilities, self.test.targets, 9)
         assert found["expected_calibration_error_calibrated"] == pytest.approx(error, rel=1e-4)
-        assert findings.notes == [f"temperature {temperature:.4g} fitted on 30 held-out training images"]
+        assert findings.notes == ["temperature fitted on 30 held-out training images"]
         assert findings.predictions["confidence"].max() <= 1
 
 
@@ -221,8 +221,8 @@ class TestProbabilities:
         findings = accuracy(classifier, setting(dataset(right, right, wrong)))
         assert values(findings)["temperature"] == 1e3
         assert findings.notes == [
-            "temperature 1000 fitted on 7 held-out training images, "
-            "where the best one lies beyond this end of its range"
+            "temperature fitted on 7 held-out training images, "
+            "where the best one lies beyond this end of its range, 1000"
         ]
 
 

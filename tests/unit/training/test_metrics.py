@@ -10,9 +10,12 @@ from hugbench.training.metrics import Meter
 
 
 def feed(
-    meter: Meter, losses: list[float], sizes: list[int] | None = None, norms: list | None = None
+    meter: Meter,
+    losses: list[float],
+    sizes: list[int] | None = None,
+    norms: list | None = None,
+    device: torch.device | str = "cpu",
 ) -> None:
-    device = meter.losses.device
     for i, loss in enumerate(losses):
         meter.add(
             torch.tensor(loss, device=device, requires_grad=True),
@@ -26,7 +29,7 @@ def feed(
 def test_means_are_over_images(device: torch.device) -> None:
     meter = Meter(3, device)
     meter.start(4)
-    feed(meter, [1.0, 2.0, 6.0], sizes=[8, 8, 4], norms=[1.0, math.inf, 3.0])
+    feed(meter, [1.0, 2.0, 6.0], sizes=[8, 8, 4], norms=[1.0, math.inf, 3.0], device=device)
     row = meter.finish()
     assert row.epoch == 4
     assert row.loss == pytest.approx((8 * 1 + 8 * 2 + 4 * 6) / 20)
@@ -39,7 +42,7 @@ def test_means_are_over_images(device: torch.device) -> None:
 def test_without_clipping_there_is_no_norm(device: torch.device) -> None:
     meter = Meter(1, device)
     meter.start(0)
-    feed(meter, [1.0])
+    feed(meter, [1.0], device=device)
     assert meter.finish().grad_norm is None
 
 
@@ -47,7 +50,7 @@ def test_an_epoch_starts_from_nothing(device: torch.device) -> None:
     meter = Meter(2, device)
     for epoch in range(2):
         meter.start(epoch)
-        feed(meter, [1.0 + epoch, 3.0 + epoch])
+        feed(meter, [1.0 + epoch, 3.0 + epoch], device=device)
         row = meter.finish()
         assert (row.loss, row.accuracy) == (2.0 + epoch, 1 / 20)
 
@@ -74,7 +77,7 @@ def test_an_accelerator_looks_now_and_then_and_finds_the_first_bad_step(device: 
     losses = [float(i) for i in range(120)]
     losses[63], losses[70] = math.inf, math.nan
     with pytest.raises(NonFiniteLoss) as caught:
-        feed(meter, losses)
+        feed(meter, losses, device=device)
     assert len(meter.sizes) == 100
     assert caught.value.step == 120 + 63
     assert caught.value.losses == [*range(54, 63), math.inf]
@@ -84,7 +87,7 @@ def test_a_bad_loss_after_the_last_look_is_found_at_the_end_of_the_epoch(device:
     meter = Meter(60, device)
     meter.every = 50
     meter.start(0)
-    feed(meter, [1.0] * 59 + [math.nan])
+    feed(meter, [1.0] * 59 + [math.nan], device=device)
     with pytest.raises(NonFiniteLoss) as caught:
         meter.finish()
     assert caught.value.step == 59
