@@ -89,6 +89,13 @@ def check(planned: PlannedRun, place: Place, notify: Callable[[str], None]) -> N
             found=run.recipe.batch_size,
             expected=f"at most {len(dataset.train)}, the training images of {run.dataset.name}",
         )
+    if not run.recipe.drop_last and len(dataset.train) % run.recipe.batch_size == 1:
+        raise UserError(
+            "an epoch's last batch would hold a single image, which batch normalisation cannot take",
+            key="recipe.drop_last",
+            found=False,
+            expected=f"true, or a batch_size that does not leave 1 of {len(dataset.train)} images over",
+        )
     _untrained(run, dataset)
 
 

@@ -108,6 +108,10 @@ class Recipe(Frozen):
             raise ValueError(f"milestones belong to schedule multistep, not {self.schedule}")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError("nesterov belongs to optimizer sgd with a momentum above 0")
+        if self.betas is not None and self.optimizer == "sgd":
+            raise ValueError("betas belong to adamw, adam, lamb and lion; sgd has momentum")
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is more than epochs {self.epochs}")
         return self

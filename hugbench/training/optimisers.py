@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 
-from hugbench.errors import UserError
 from hugbench.suite.schema import Recipe
 
 if TYPE_CHECKING:
@@ -26,14 +25,9 @@ def optimiser(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
     Args:
         classifier: its parameters are optimised; those that need no gradient are left out.
         recipe: optimizer, lr, momentum, nesterov, betas, weight_decay, decay_norm_and_bias.
-
-    Raises:
-        UserError: `nesterov` without momentum.
     """
     options: dict[str, Any] = {}
     if recipe.optimizer == "sgd":
-        if recipe.nesterov and recipe.momentum == 0:
-            raise UserError("nesterov needs momentum", key="recipe.momentum", found=0.0, expected="above 0")
         options = {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
     elif recipe.optimizer == "lamb":
         options = {"max_grad_norm": None}

@@ -80,6 +80,10 @@ def test_smoke_lives_in_a_folder_of_its_own(hugbench, tiny: Path, tmp_path: Path
         (["run", "tiny.yaml", "--set", "recipe.lr"], "--set"),
         (["run", "tiny.yaml", "--set", "recipe.lr=.nan"], "finite"),
         (["run", "tiny.yaml", "--set", "recipe.batch_size=400"], "batch is larger than the data"),
+        (
+            ["run", "tiny.yaml", "--set", "recipe.drop_last=false", "--set", "recipe.batch_size=319"],
+            "would hold a single image",
+        ),
         (["run", "tiny.yaml", "--set", "dataset=cifar1000"], "did you mean 'cifar100'"),
         (["run", "tiny.yaml", "--set", "dataset=cifar100"], "cifar100"),
         (["run", "tiny.yaml", "--set", "model.backbone=resnet1"], "unknown backbone"),

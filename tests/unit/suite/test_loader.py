@@ -56,6 +56,11 @@ def test_a_suite_is_typed(suite_file) -> None:
             {"recipe": "{epochs: 2, batch_size: 64, lr: 1, schedule: multistep}"},
             ["recipe", "needs milestones"],
         ),
+        (
+            {"recipe": "{epochs: 2, batch_size: 64, lr: 1, nesterov: true, momentum: 0.0}"},
+            ["recipe", "nesterov"],
+        ),
+        ({"recipe": "{epochs: 2, batch_size: 64, lr: 1, betas: [0.9, 0.99]}"}, ["recipe", "betas belong to"]),
         ({"recipe": "{epochs: 2, batch_size: 64, lr: [0.1, 0.1]}"}, ["recipe.lr", "same value twice"]),
         ({"recipe": "{epochs: 2, batch_size: 64, lr: []}"}, ["recipe.lr", "an empty list"]),
         (

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hugbench.errors import UserError
 from hugbench.training.optimisers import optimiser
 from tests.unit.training.standin import recipe, tiny
 
@@ -42,11 +41,6 @@ def test_frozen_parameters_are_left_out() -> None:
 def test_sgd_is_nesterov_only_if_the_recipe_says_so(nesterov: bool) -> None:
     group = optimiser(tiny(), recipe(nesterov=nesterov, momentum=0.8)).param_groups[0]
     assert (group["nesterov"], group["momentum"]) == (nesterov, 0.8)
-
-
-def test_nesterov_needs_momentum() -> None:
-    with pytest.raises(UserError, match=r"recipe\.momentum: nesterov needs momentum"):
-        optimiser(tiny(), recipe(nesterov=True, momentum=0.0))
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "lamb", "lion"])
