@@ -5,9 +5,9 @@
     python benchmarks/criteria.py --only hug hug_loop --threads 1
 
 Time is forward + backward. The criteria of a table take turns in random order, so that the machine's
-noise meets them alike; a ratio is that of the medians, and beside it that of the fastest turns. Memory is
-what one forward + backward adds at its peak to parameters and inputs, gradients included: of the
-resident set on a CPU (Linux), of the allocator on CUDA.
+noise meets them alike; a ratio is that of the medians, and beside it that of the fastest turns.
+Memory is what one forward + backward adds at its peak to parameters and inputs, gradients included:
+of the resident set on a CPU (Linux), of the allocator on CUDA.
 """
 
 from __future__ import annotations

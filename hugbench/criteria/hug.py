@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from hugbench.criteria.base import Criterion
 from hugbench.criteria.proxies import make_proxies
-from hugbench.criteria.sphere import check_exponent, normalise, riesz_kernel, target_cosines, widen
+from hugbench.criteria.sphere import (
+    check_exponent,
+    full_precision,
+    normalise,
+    riesz_kernel,
+    target_cosines,
+    widen,
+)
 from hugbench.criteria.uniformity import (
     LARGEST_GRAM,
     gram_log_determinant,
@@ -148,14 +155,14 @@ class HUG(Criterion):
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """alpha · inter + beta · intra, a scalar, float32 at least."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             proxies = self.proxies()
             fixed = proxies.detach() if self.stop_gradient else proxies
             return self.alpha * self._inter(proxies) + self.beta * self._intra(features, fixed, targets)
 
     def logits(self, features: Tensor) -> Tensor:
         """Cosines (B, num_classes) in [−1, 1], float32 at least."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return normalise(features) @ self.proxies().T
 
     def proxies(self) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hugbench.criteria.uniformity import hyperspherical_energy, normalise
+from hugbench.criteria.sphere import full_precision, normalise
+from hugbench.criteria.uniformity import hyperspherical_energy
 
 RELAXATION_STEPS = 100
 RELAXATION_SAMPLE = 1024
@@ -67,7 +68,7 @@ class OrthogonalProxies(nn.Module):
 
     def forward(self) -> Tensor:
         """(num_classes, width), of length 1."""
-        with torch.autocast(self.turn.device.type, enabled=False):
+        with full_precision(self.turn):
             skew = self.turn - self.turn.T
             identity = torch.eye(len(skew), dtype=skew.dtype, device=skew.device)
             rotation: Tensor = torch.linalg.solve(identity + skew, identity - skew)

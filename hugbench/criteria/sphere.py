@@ -9,6 +9,7 @@ float64) as that far apart, and let the gradient through, so near-coincident poi
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -83,6 +84,12 @@ def check_exponent(name: str, s: float, distance: Distance) -> None:
         )
 
 
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
+    """A context without autocast on the device of x, at no cost where there is none."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
 def widen(x: Tensor) -> Tensor:
     """The tensor in float32, or as it is in float64."""
     return x if x.dtype == torch.float64 else x.float()
@@ -116,26 +123,27 @@ def _power_and_slope(base: Tensor, p: float) -> tuple[Tensor, Tensor]:
 
 
 class _TargetCosines(torch.autograd.Function):
+    """The proxies of the labels are gathered twice rather than kept, to save memory and its traffic."""
+
     @staticmethod
     def forward(ctx: Any, features: Tensor, proxies: Tensor, labels: Tensor) -> Tensor:
         inverse = _inverse_norm(features)
         own = proxies.index_select(0, labels)
-        cosine = (features * own).sum(1, keepdim=True).mul_(inverse)
-        ctx.save_for_backward(features, own, inverse, cosine, labels)
-        ctx.num_classes = len(proxies)
+        cosine: Tensor = own.mul_(features).sum(1, keepdim=True).mul_(inverse)
+        ctx.save_for_backward(features, proxies, labels, inverse, cosine)
         return cosine.squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        features, own, inverse, cosine, labels = ctx.saved_tensors
+        features, proxies, labels, inverse, cosine = ctx.saved_tensors
         scale = gradient.unsqueeze(1) * inverse
         to_features = to_proxies = None
         if ctx.needs_input_grad[0]:
-            to_features = (own * scale).addcmul_(features, scale * cosine * inverse, value=-1)
+            own = proxies.index_select(0, labels)
+            to_features = own.mul_(scale).addcmul_(features, scale * cosine * inverse, value=-1)
         if ctx.needs_input_grad[1]:
-            to_proxies = features.new_zeros(ctx.num_classes, features.shape[1])
-            to_proxies.index_add_(0, labels, features * scale)
+            to_proxies = torch.zeros_like(proxies).index_add_(0, labels, features * scale)
         return to_features, to_proxies, None
 
 

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from hugbench.criteria.sphere import (
     Distance,
     check_exponent,
+    full_precision,
     kernel_and_slope,
     normalise,
     riesz_kernel,
@@ -72,7 +73,7 @@ def hyperspherical_energy(
     if sampled is not None and sampled < 2:
         raise ValueError(f"sampled: expected at least 2, found {sampled}")
     pairs = _pairs(x.shape[-2])
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         if sampled is not None and sampled < x.shape[-2]:
             x = x.index_select(-2, torch.randperm(x.shape[-2], device=x.device)[:sampled])
         points = x if on_sphere else normalise(x)
@@ -98,7 +99,7 @@ def hyperspherical_separation(x: Tensor, *, distance: Distance = "chord", on_sph
     """
     if x.shape[-2] < 2:
         raise ValueError(f"x: expected at least 2 points, found {x.shape[-2]}")
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         points = x if on_sphere else normalise(x)
         first, second = (
             points.gather(-2, index[..., None, None].expand(*index.shape, 1, points.shape[-1]))
@@ -129,7 +130,7 @@ def gram_log_determinant(x: Tensor, eps: float = 1.0, *, on_sphere: bool = False
         raise ValueError(f"eps: expected positive and finite, found {eps}")
     if x.shape[-2] > LARGEST_GRAM:
         raise ValueError(f"x: expected at most {LARGEST_GRAM} points, found {x.shape[-2]}")
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         points = x if on_sphere else normalise(x)
         wide = points.cpu().double() if x.device.type == "mps" else points.double()
         logarithm: Tensor = _GramLogDeterminant.apply(wide, eps)
@@ -156,7 +157,8 @@ class _MeanEnergy(torch.autograd.Function):
             if gradient is not None:
                 slope.mul_(-2 * scale)
                 gradient[..., start : start + rows, :] += slope @ tail
-                gradient[..., start + rows :, :] += slope[..., rows:].mT @ head
+                if start + rows < n:
+                    gradient[..., start + rows :, :] += slope[..., rows:].mT @ head
         ctx.save_for_backward(gradient)
         return total
 
