@@ -12,7 +12,7 @@ from hugbench.data import catalogue
 from hugbench.results.records import collect_records
 from hugbench.results.store import RunFolder, Status, writable
 from hugbench.suite.loader import Suite, load_suite
-from hugbench.suite.plan import Plan, PlannedRun, make_plan
+from hugbench.suite.plan import Plan, PlannedRun, Run, make_plan
 from hugbench.suite.plan import smoke as make_smoke
 
 if TYPE_CHECKING:
@@ -221,9 +221,10 @@ def records(
 ) -> list[dict[str, Any]]:
     """The flat table of what a suite has measured so far: one dict per number.
 
+    Records that do not match their checksum are left out; `run` reports them and measures again.
+
     Raises:
         UserError: as `validate`.
-        CorruptFile: a records file does not match its checksum.
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = _made(loaded, data, Path(results), smoke)
@@ -268,17 +269,16 @@ def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observ
 def _unfinished(folder: RunFolder, keys: list[str]) -> bool:
     """Whether anything of a run is missing or damaged."""
     status = folder.status()
-    if status.lacks(keys):
-        return True
-    files = [file for key in keys for file in (folder.records_file(key), folder.predictions_file(key))]
-    return any(folder.damaged(status, file) for file in files)
+    return status.lacks(keys) or any(folder.damaged_evaluation(status, key) for key in keys)
 
 
 def _representatives(runs: list[PlannedRun]) -> list[PlannedRun]:
-    """One run for every different criterion, data, model and batch size."""
-    return list(
-        {(p.run.criterion, p.run.dataset, p.run.model, p.run.recipe.batch_size): p for p in runs}.values()
-    )
+    """One run for everything that `hugbench.execution.run.check` looks at."""
+
+    def checked(run: Run) -> tuple[object, ...]:
+        return run.criterion, run.dataset, run.model, run.recipe.batch_size, run.recipe.drop_last
+
+    return list({checked(planned.run): planned for planned in runs}.values())
 
 
 def _outcome(made: Plan, root: Path) -> Outcome:

@@ -1,4 +1,4 @@
-"""What there is: `list`, `show`, `schema` and `doctor`, none of which imports torch."""
+"""What there is: `list`, `show`, `schema` and `doctor`; only doctor imports torch."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def show(name: str) -> dict[str, Any]:
 
 
 def doctor(data: Path) -> dict[str, Any]:
-    """Versions, devices, and which data sets are found where. Devices are asked of torch's own files.
+    """Versions, devices, and which data sets are found where.
 
     Args:
         data: the data folder.

@@ -8,11 +8,12 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from hugbench.criteria.base import Criterion, one_hot
+from hugbench.criteria.base import one_hot
+from hugbench.criteria.heads import LinearHead
 from hugbench.criteria.sphere import widen
 
 
-class LogitsLoss(Criterion):
+class LogitsLoss(LinearHead):
     """A loss module of (logits, targets), such as one of torch.nn or timm.loss, over a linear head.
 
     Equation:
@@ -36,8 +37,6 @@ class LogitsLoss(Criterion):
 
     def __init__(self, in_features: int, num_classes: int, *, loss: nn.Module) -> None:
         super().__init__(in_features, num_classes)
-        linear = nn.Linear(in_features, num_classes)
-        self.weight, self.bias = linear.weight, linear.bias
         self.loss = loss
         labels = torch.arange(2 if num_classes > 2 else 3) % num_classes
         refusals = {
@@ -62,14 +61,6 @@ class LogitsLoss(Criterion):
             targets = one_hot(targets, self.num_classes).to(logits)
         loss: Tensor = self.loss(logits, targets)
         return loss
-
-    def logits(self, features: Tensor) -> Tensor:
-        """W x + b, (B, num_classes)."""
-        return nn.functional.linear(features, self.weight, self.bias)
-
-    def proxies(self) -> Tensor:
-        """The rows of W, (num_classes, in_features), of any length."""
-        return self.weight
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hugbench.criteria.base import Criterion
+from hugbench.criteria.heads import LinearHead
 from hugbench.criteria.sphere import widen
 from hugbench.types import Fraction
 
 
-class CrossEntropy(Criterion):
+class CrossEntropy(LinearHead):
     """Softmax cross-entropy, with label smoothing if wanted.
 
     Equation:
@@ -29,21 +29,11 @@ class CrossEntropy(Criterion):
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing: expected between 0 and 1, found {label_smoothing}")
         self.label_smoothing = label_smoothing
-        linear = nn.Linear(in_features, num_classes)
-        self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """The mean cross-entropy of the batch."""
         logits = widen(self.logits(features))
         return nn.functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-
-    def logits(self, features: Tensor) -> Tensor:
-        """W x + b, (B, num_classes)."""
-        return nn.functional.linear(features, self.weight, self.bias)
-
-    def proxies(self) -> Tensor:
-        """The rows of W, (num_classes, in_features), of any length."""
-        return self.weight
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

@@ -194,12 +194,10 @@ class _Work:
                 self._notify(f"{self.folder.run_id}: {DAMAGED}; the run is redone")
             status.state, status.error = "pending", None
         for spec in self.evaluations:
-            if spec.key in status.evaluations:
-                files = folder.records_file(spec.key), folder.predictions_file(spec.key)
-                reasons = [reason for file in files if (reason := folder.damaged(status, file))]
-                if reasons:
-                    self._notify(f"{folder.run_id}: {reasons[0]}; {spec.name} is redone")
-                    status.evaluations.remove(spec.key)
+            finished = spec.key in status.evaluations
+            if finished and (reason := folder.damaged_evaluation(status, spec.key)):
+                self._notify(f"{folder.run_id}: {reason}; {spec.name} is redone")
+                status.evaluations.remove(spec.key)
         incomplete = any(spec.key not in status.evaluations for spec in self.evaluations)
         if status.state == "trained" and incomplete and (reason := folder.damaged(status, folder.model)):
             self._notify(f"{folder.run_id}: {reason}; the model is trained again")

@@ -94,6 +94,11 @@ class RunFolder:
             return f"{name} is missing"
         return None if file_sha256(path) == status.files.get(name) else f"{name} does not match its checksum"
 
+    def damaged_evaluation(self, status: Status, key: str) -> str | None:
+        """What is wrong with the files of a finished evaluation, the first thing, or None."""
+        files = self.records_file(key), self.predictions_file(key)
+        return next((reason for file in files if (reason := self.damaged(status, file))), None)
+
     def records(self, status: Status, key: str) -> list[dict[str, Any]]:
         """The records of a finished evaluation.
 
