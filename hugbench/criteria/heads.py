@@ -48,6 +48,10 @@ class CosineHead(Criterion):
         """The directions' weights, (num_classes, in_features), of any length."""
         return self.weight
 
+    def no_weight_decay(self) -> set[str]:
+        """The directions, whose length means nothing: decay would only change their learning rate."""
+        return {"weight"}
+
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scale={self.scale!r}"
 

@@ -14,7 +14,7 @@ from hugbench.suite.loader import Suite
 from hugbench.suite.plugins import CriterionSpec, EvaluationSpec, canonical
 from hugbench.suite.schema import DatasetSpec, ModelSpec, ProtocolSpec, Recipe
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 """Raised when the same spec would train another model: a default or a meaning has changed."""
 
 UNTRAINED = {"resident"}

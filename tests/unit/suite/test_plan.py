@@ -82,7 +82,7 @@ def test_the_id_is_the_hash_of_what_changes_the_model(suite_file) -> None:
         "protocol": {"name": "standard"},
         "recipe": {"batch_size": 64, "epochs": 2, "lr": 0.1},
         "seed": 0,
-        "spec_version": 1,
+        "spec_version": 2,
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     assert run.run_id == f"cross_entropy-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
