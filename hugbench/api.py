@@ -48,12 +48,12 @@ class PlanEntry:
             "criterion": self.planned.label,
             "dataset": run.dataset.name,
             "backbone": run.model.backbone,
-            "protocol": run.protocol.name,
+            "protocol": run.protocol.label,
             "variant": self.planned.variant,
             "seed": run.seed,
             "state": self.state,
             "epoch": self.epoch,
-            "epochs": run.recipe.epochs,
+            "epochs": run.epochs,
             "error": self.error,
             "seconds_left": self.seconds,
         }
@@ -249,9 +249,8 @@ def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observ
     from hugbench.execution.events import Notice, SuiteStarted
 
     writable(root)
-    keys = [spec.key for spec in made.evaluations]
     distinct = made.distinct()
-    pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), keys)]
+    pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), made.keys(p.run))]
     if not pending:
         observer(SuiteStarted(made.suite, len(distinct), 0, str(root)))
         return
@@ -276,7 +275,8 @@ def _representatives(runs: list[PlannedRun]) -> list[PlannedRun]:
     """One run for everything that `hugbench.execution.run.check` looks at."""
 
     def checked(run: Run) -> tuple[object, ...]:
-        return run.criterion, run.dataset, run.model, run.recipe.batch_size, run.recipe.drop_last
+        batch = run.recipe.batch_size, run.recipe.drop_last
+        return run.criterion, run.dataset, run.model, run.protocol, batch
 
     return list({checked(planned.run): planned for planned in runs}.values())
 
@@ -286,21 +286,22 @@ def _outcome(made: Plan, root: Path) -> Outcome:
 
     rows, damaged = collect_records(made, root)
     statuses = {p.run.run_id: RunFolder(root, p.run.run_id).status() for p in made.distinct()}
-    keys = [spec.key for spec in made.evaluations]
+    keys = {p.run.run_id: made.keys(p.run) for p in made.distinct()}
     failed = {
         run_id: found.error or "unknown" for run_id, found in statuses.items() if found.state == "failed"
     }
-    done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys))
+    done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys[run_id]))
     notes = (*damaged, *_notes(made, statuses, keys))
     comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
     return Outcome(made, comparison, done, failed, notes, root)
 
 
-def _notes(made: Plan, statuses: Mapping[str, Status], keys: list[str]) -> list[str]:
+def _notes(made: Plan, statuses: Mapping[str, Status], keys: Mapping[str, list[str]]) -> list[str]:
     """Each note of the evaluations once, with the criteria and seeds it is of unless it is of all."""
     told: dict[str, dict[str, list[int]]] = {}
     for planned in made.distinct():
-        for note in {note for key in keys for note in statuses[planned.run.run_id].notes.get(key, [])}:
+        run_id = planned.run.run_id
+        for note in {note for key in keys[run_id] for note in statuses[run_id].notes.get(key, [])}:
             told.setdefault(note, {}).setdefault(planned.label, []).append(planned.run.seed)
     notes = []
     for note, arms in sorted(told.items()):

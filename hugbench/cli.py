@@ -342,7 +342,7 @@ def _progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
             e.planned.variant or "-",
             str(e.planned.run.seed),
             e.state,
-            f"{e.epoch}/{e.planned.run.recipe.epochs}",
+            f"{e.epoch}/{e.planned.run.epochs}",
             e.error or "",
         ]
         for e in shown

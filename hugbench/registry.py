@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from hugbench.errors import UserError, nearest
 
@@ -53,6 +56,13 @@ def installed_criteria() -> dict[str, str]:
 def criteria() -> dict[str, str]:
     """Every criterion by name: hugbench's own, then installed ones of other names."""
     return {**installed_criteria(), **CRITERIA}
+
+
+def load_target(target: str) -> Callable[..., Any]:
+    """The function or class of `module:Name`, imported."""
+    module, _, name = target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def lookup(kind: str, table: dict[str, str], name: str, where: str | None, key: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import math
 import time
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import torch
 import yaml
 
+from hugbench import registry
 from hugbench.criteria.build import build_criterion
 from hugbench.data.images import Dataset
 from hugbench.data.sources import load
@@ -25,11 +25,12 @@ from hugbench.execution.environment import environment
 from hugbench.execution.events import EpochDone, Evaluated, Notice, Observer, RunDone, RunFailed, RunStarted
 from hugbench.execution.threads import set_threads
 from hugbench.models import Classifier, build, load_weights, save
-from hugbench.protocols.standard import standard
+from hugbench.registry import load_target
 from hugbench.results.store import DAMAGED, RunFolder, Status
 from hugbench.seeding import seed_everything
 from hugbench.storage import atomic, write_atomic
-from hugbench.suite.plan import PlannedRun, Run
+from hugbench.suite.moments import Moment
+from hugbench.suite.plan import Asked, PlannedRun, Run, asked
 from hugbench.suite.plugins import EvaluationSpec
 from hugbench.suite.schema import DatasetSpec
 from hugbench.training.checkpoint import read_epoch
@@ -112,7 +113,7 @@ class _Work:
     def finish(self) -> Result:
         run, begun = self.planned.run, time.monotonic()
         status = self._checked(self.folder.status())
-        missing = [spec for spec in self.evaluations if spec.key not in status.evaluations]
+        missing = [question for question in self.asked if question.key not in status.evaluations]
         reused = status.state == "trained" and not missing
         try:
             if not reused:
@@ -126,20 +127,38 @@ class _Work:
         self.observe(RunDone(run.run_id, self.planned.label, run.seed, seconds, reused))
         return "done"
 
-    def _work(self, status: Status, missing: list[EvaluationSpec]) -> None:
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        return asked(self.planned.run, self.evaluations)
+
+    def _work(self, status: Status, missing: list[Asked]) -> None:
         run, device = self.planned.run, self.place.device
         dataset = dataset_of(run.dataset, self.place.data, self._notify)
         classifier = _untrained(run, dataset)
         if device.type == "cpu":
             set_threads(classifier, dataset.train.shape, run.recipe.batch_size)
         classifier.to(device)
-        if status.state == "trained":
-            load_weights(classifier, self.folder.model)
-        else:
+        if status.state != "trained":
             self._train(status, classifier, dataset)
+        elif any(question.last for question in missing):
+            load_weights(classifier, self.folder.model)
         setting = Setting(dataset, device, run.seed)
-        for spec in missing:
-            self._evaluate(status, spec, classifier, setting)
+        for question in missing:
+            if question.last:
+                self._evaluate(status, question, classifier, setting)
+        for moment in run.moments[:-1]:
+            at_moment = [question for question in missing if question.moment == moment]
+            if at_moment:
+                then = self._classifier_at(moment, dataset)
+            for question in at_moment:
+                self._evaluate(status, question, then, setting)
+
+    def _classifier_at(self, moment: Moment, dataset: Dataset) -> Classifier:
+        """The classifier as it was at a moment before the end of its training."""
+        classifier = _untrained(self.planned.run, dataset).to(self.place.device)
+        if moment.experience != 0:
+            load_weights(classifier, self.folder.snapshot(moment))
+        return classifier.eval()
 
     def _train(self, status: Status, classifier: Classifier, dataset: Dataset) -> None:
         run, folder = self.planned.run, self.folder
@@ -149,39 +168,47 @@ class _Work:
         first = self._first_epoch()
         status.state, status.error = "training", None
         folder.write_status(status)
-        self.observe(RunStarted(run.run_id, self.planned.label, run.seed, run.recipe.epochs, first))
+        self.observe(RunStarted(run.run_id, self.planned.label, run.seed, run.epochs, first))
         begun = time.monotonic()
-        for _ in standard(
+        protocol = load_target(registry.PROTOCOLS[run.protocol.name])
+        protocol(
             classifier,
             dataset,
-            run.recipe,
-            seed=run.seed,
+            run,
             device=self.place.device,
             checkpoint=folder.checkpoint,
             log=folder.log,
             on_epoch=self._epoch,
-        ):
-            save(classifier, folder.model)
+            keep=self._keep,
+        )
         status.seconds += time.monotonic() - begun
         status.state = "trained"
-        folder.sealed(status, folder.model)
+        folder.sealed(status, *self._weights())
         folder.write_status(status)
         folder.checkpoint.unlink(missing_ok=True)
 
-    def _evaluate(
-        self, status: Status, spec: EvaluationSpec, classifier: Classifier, setting: Setting
-    ) -> None:
-        function = _evaluation(spec)
+    def _keep(self, moment: Moment, classifier: Classifier) -> None:
+        """Write the weights of a moment; those of the end are the run's model."""
+        last = moment == self.planned.run.moments[-1]
+        save(classifier, self.folder.model if last else self.folder.snapshot(moment))
+
+    def _weights(self) -> list[Path]:
+        """The files of all moments: the model, and the snapshots before it."""
+        before = [moment for moment in self.planned.run.moments[:-1] if moment.experience != 0]
+        return [self.folder.model, *map(self.folder.snapshot, before)]
+
+    def _evaluate(self, status: Status, question: Asked, classifier: Classifier, setting: Setting) -> None:
+        spec, key, folder = question.spec, question.key, self.folder
+        function: Callable[..., Findings] = load_target(spec.target)
         seed_everything(self.planned.run.seed, "evaluation", spec.key)
         findings = function(classifier, setting, **spec.values())
-        folder = self.folder
-        records, predictions = folder.records_file(spec.key), folder.predictions_file(spec.key)
-        rows = [_row(self.planned.run, spec.name, measurement) for measurement in findings.measurements]
+        records, predictions = folder.records_file(key), folder.predictions_file(key)
+        rows = [_row(self.planned.run, question, measurement) for measurement in findings.measurements]
         write_atomic(records, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
         _write_predictions(predictions, findings)
         folder.sealed(status, records, predictions)
-        status.evaluations.append(spec.key)
-        status.notes[spec.key] = findings.notes
+        status.evaluations.append(key)
+        status.notes[key] = findings.notes
         folder.write_status(status)
         first = findings.measurements[0]
         self.observe(Evaluated(self.planned.run.run_id, spec.name, first.metric, first.value))
@@ -193,16 +220,23 @@ class _Work:
             if status.error == DAMAGED:
                 self._notify(f"{self.folder.run_id}: {DAMAGED}; the run is redone")
             status.state, status.error = "pending", None
-        for spec in self.evaluations:
-            finished = spec.key in status.evaluations
-            if finished and (reason := folder.damaged_evaluation(status, spec.key)):
-                self._notify(f"{folder.run_id}: {reason}; {spec.name} is redone")
-                status.evaluations.remove(spec.key)
-        incomplete = any(spec.key not in status.evaluations for spec in self.evaluations)
-        if status.state == "trained" and incomplete and (reason := folder.damaged(status, folder.model)):
-            self._notify(f"{folder.run_id}: {reason}; the model is trained again")
-            status.state = "pending"
+        for question in self.asked:
+            finished = question.key in status.evaluations
+            if finished and (reason := folder.damaged_evaluation(status, question.key)):
+                self._notify(f"{folder.run_id}: {reason}; {question.spec.name} is redone")
+                status.evaluations.remove(question.key)
+        if status.state == "trained" and (reason := self._damaged_weights(status)):
+            self._notify(f"{folder.run_id}: {reason}; the model is trained again, and evaluated")
+            status.state, status.evaluations = "pending", []
         return status
+
+    def _damaged_weights(self, status: Status) -> str | None:
+        """What is wrong with the weights that an unfinished evaluation needs, or None."""
+        missing = [question for question in self.asked if question.key not in status.evaluations]
+        needed = {question.moment for question in missing if question.moment.experience != 0}
+        end = self.planned.run.moments[-1]
+        files = [self.folder.model if moment == end else self.folder.snapshot(moment) for moment in needed]
+        return next((reason for file in sorted(files) if (reason := self.folder.damaged(status, file))), None)
 
     def _first_epoch(self) -> int:
         """The epoch to go on with; a damaged checkpoint is reported and removed."""
@@ -225,12 +259,11 @@ class _Work:
         write_atomic(path, (json.dumps({"sessions": [*sessions, now]}, indent=1) + "\n").encode())
 
     def _epoch(self, row: EpochMetrics) -> None:
-        recipe = self.planned.run.recipe
         self.observe(
             EpochDone(
                 self.planned.run.run_id,
                 row.epoch,
-                recipe.epochs,
+                self.planned.run.epochs,
                 row.loss,
                 row.accuracy,
                 row.images_per_second,
@@ -274,25 +307,20 @@ def _untrained(run: Run, dataset: Dataset) -> Classifier:
     )
 
 
-def _evaluation(spec: EvaluationSpec) -> Callable[..., Findings]:
-    module, _, name = spec.target.partition(":")
-    function: Callable[..., Findings] = getattr(importlib.import_module(module), name)
-    return function
-
-
-def _row(run: Run, evaluation: str, found: Measurement) -> dict[str, Any]:
+def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "criterion": run.criterion.name,
         "dataset": run.dataset.name,
         "backbone": run.model.backbone,
-        "protocol": run.protocol.name,
+        "protocol": run.protocol.label,
         "seed": run.seed,
-        "evaluation": evaluation,
+        "evaluation": question.spec.name,
         "metric": found.metric,
         "condition": found.condition,
         "severity": found.severity,
-        "experience": None,
+        "experience": question.moment.experience,
+        "epoch": question.moment.epoch,
         "subset": found.subset,
         "value": found.value if math.isfinite(found.value) else None,
         "n": found.n,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from hugbench.data.images import Dataset
-from hugbench.suite.schema import Recipe
+from hugbench.suite.moments import Moment
+from hugbench.suite.plan import Run
 from hugbench.training.loop import train
 from hugbench.training.metrics import EpochMetrics
 
@@ -20,33 +21,40 @@ if TYPE_CHECKING:
 def standard(
     classifier: Classifier,
     dataset: Dataset,
-    recipe: Recipe,
+    run: Run,
     *,
-    seed: int,
     device: torch.device,
     checkpoint: Path | None,
     log: Path | None,
     on_epoch: Callable[[EpochMetrics], None],
-) -> Iterator[int | None]:
-    """Train on all training images, then yield once.
-
-    A protocol yields whenever the classifier is to be evaluated: the experience it was last
-    trained on, or None outside a stream.
+    keep: Callable[[Moment, Classifier], None],
+) -> None:
+    """Train on all training images.
 
     Args:
         classifier: changed in place.
         dataset: its `train` is trained on, its `validation` is not.
-        recipe, seed, device, checkpoint, log, on_epoch: see `hugbench.training.loop.train`, whose
-            errors are passed on.
+        run: recipe, seed and protocol.
+        device, checkpoint, log, on_epoch: see `hugbench.training.loop.train`, whose errors are passed on.
+        keep: called at each of the run's moments but the untrained one, before the checkpoint that
+            lies behind it is written: what a killed training has passed, it has kept.
     """
+    *before, end = run.moments
+    snapshots = {moment.epoch: moment for moment in before}
+
+    def keep_snapshot(epochs: int, now: Classifier) -> None:
+        if epochs in snapshots:
+            keep(snapshots[epochs], now)
+
     train(
         classifier,
         dataset.train,
-        recipe,
-        seed=seed,
+        run.recipe,
+        seed=run.seed,
         device=device,
         checkpoint=checkpoint,
         log=log,
         on_epoch=on_epoch,
+        keep=keep_snapshot,
     )
-    yield None
+    keep(end, classifier)

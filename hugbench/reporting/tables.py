@@ -11,7 +11,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_FRACTIONS = {"error", "expected_calibration_error", "mean_corruption_error"}
+_FRACTIONS = {
+    "error",
+    "expected_calibration_error",
+    "mean_corruption_error",
+    "forgetting",
+    "forgetting_initial",
+    "backward_transfer",
+    "forward_transfer",
+}
 
 WHOLE_WIDTH = 40
 """A first column up to this wide is never broken: names stay whole for searching and copying."""
@@ -30,7 +38,8 @@ def duration(seconds: float) -> str:
 
 def is_fraction(metric: str) -> bool:
     """Whether a metric lies in [0, 1], so that reports give it in per cent."""
-    return metric.endswith("accuracy") or metric in _FRACTIONS
+    name = metric.rpartition(".")[2]
+    return name.endswith("accuracy") or name in _FRACTIONS
 
 
 def metric_value(metric: str, value: float) -> str:

@@ -24,6 +24,9 @@ from hugbench.results.statistics import Interval, Paired
 __all__ = ["comparison_table", "duration", "metric_value", "outcome_report", "records_table", "simple_table"]
 
 SECONDARY = {
+    "average_incremental_accuracy": "average incremental %",
+    "forgetting": "forgetting %",
+    "task_incremental_accuracy": "task-incremental %",
     "top5_accuracy": "top-5 %",
     "nearest_class_mean_accuracy": "nearest class mean %",
     "expected_calibration_error": "ECE %",
@@ -77,12 +80,17 @@ def outcome_report(
 
 
 def _clean(comparison: Comparison, subsets: Sequence[str]) -> list[dict[str, compared.Group]]:
-    """The groups of clean accuracy by metric, one dict per block and subset."""
+    """The groups of clean accuracy at the end by metric, one dict per block and subset."""
     tables: dict[tuple[object, ...], dict[str, compared.Group]] = {}
+    last: dict[tuple[str, ...], int] = {}
+    for group in comparison.groups:
+        block, experience = group.quantity.block, group.quantity.experience
+        last[block] = max(last.get(block, 0), experience or 0)
     for group in comparison.groups:
         found = group.quantity
-        place = found.evaluation, found.condition, found.severity, found.experience
-        if place == ("accuracy", "clean", None, None) and found.subset in subsets:
+        place = found.evaluation, found.condition, found.severity, found.epoch, found.experience or 0
+        end = "accuracy", "clean", None, None, last[found.block]
+        if place == end and found.subset in subsets:
             tables.setdefault((found.block, found.subset), {})[found.metric] = group
     return list(tables.values())
 

@@ -22,8 +22,9 @@ _LOWER = {
     "relative_mean_corruption_error",
     "mCE",
     "forgetting",
+    "forgetting_initial",
 }
-_HIGHER = {"backward_transfer"}
+_HIGHER = {"backward_transfer", "forward_transfer"}
 
 
 class Quantity(NamedTuple):
@@ -38,6 +39,7 @@ class Quantity(NamedTuple):
     condition: str
     severity: int | None
     experience: int | None
+    epoch: int | None
     subset: str
 
     @property
@@ -136,9 +138,10 @@ class Comparison:
 
 def direction(metric: str) -> Direction:
     """Whether more of a metric is better; neutral for what is neither, such as a temperature."""
-    if metric in _LOWER:
+    name = metric.rpartition(".")[2]
+    if name in _LOWER:
         return "lower"
-    return "higher" if metric in _HIGHER or metric.endswith("accuracy") else "neutral"
+    return "higher" if name in _HIGHER or name.endswith("accuracy") else "neutral"
 
 
 def compare_records(

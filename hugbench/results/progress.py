@@ -16,14 +16,16 @@ Found = tuple[PlannedRun, str, int, str | None, float | None]
 
 def survey(plan: Plan, root: Path) -> Iterator[Found]:
     """(run, state, epochs done, error, estimated seconds left) for each distinct run."""
-    keys = [spec.key for spec in plan.evaluations]
-    states = [(planned, *_state(RunFolder(root, planned.run.run_id), keys)) for planned in plan.distinct()]
+    states = [
+        (planned, *_state(RunFolder(root, planned.run.run_id), plan.keys(planned.run)))
+        for planned in plan.distinct()
+    ]
     speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for planned, _, epochs, _ in states:
         speeds[_likeness(planned.run)] += epochs
     for planned, state, epochs, error in states:
         known = speeds[_likeness(planned.run)]
-        left = planned.run.recipe.epochs - len(epochs)
+        left = planned.run.epochs - len(epochs)
         seconds = 0.0 if state == "done" else statistics.median(known) * max(left, 0) if known else None
         yield planned, state, len(epochs), error, seconds
 
@@ -48,4 +50,4 @@ def _epoch_seconds(log: Path) -> list[float]:
 
 def _likeness(run: Run) -> tuple[object, ...]:
     """Runs that should take equally long per epoch."""
-    return run.dataset, run.model, run.recipe.batch_size, run.recipe.precision
+    return run.dataset, run.model, run.protocol, run.recipe.batch_size, run.recipe.precision

@@ -7,7 +7,8 @@ from typing import Any
 
 from hugbench.errors import CorruptFile
 from hugbench.results.store import RunFolder
-from hugbench.suite.plan import Plan
+from hugbench.results.stream import stream_rows
+from hugbench.suite.plan import Plan, asked
 
 COLUMNS = (
     "run_id",
@@ -22,6 +23,7 @@ COLUMNS = (
     "condition",
     "severity",
     "experience",
+    "epoch",
     "subset",
     "value",
     "n",
@@ -31,25 +33,29 @@ COLUMNS = (
 def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Every record of the plan that is finished, and a sentence for each that is damaged.
 
+    The numbers of a class-incremental stream (`hugbench.results.stream`) follow the records of its run.
     `criterion` and `evaluation` are the suite's labels; `variant` is the run's place on its axes.
     """
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
     for planned in plan.runs:
+        own: list[dict[str, Any]] = []
         folder = RunFolder(root, planned.run.run_id)
         status = folder.status()
-        for evaluation in plan.evaluations:
-            if evaluation.key not in status.evaluations:
+        for question in asked(planned.run, plan.evaluations):
+            if question.key not in status.evaluations:
                 continue
             try:
-                found = folder.records(status, evaluation.key)
+                found = folder.records(status, question.key)
             except CorruptFile as error:
                 damaged.append(str(error))
                 continue
             labels = {
                 "criterion": planned.label,
                 "variant": planned.variant,
-                "evaluation": evaluation.label,
+                "evaluation": question.spec.label,
             }
-            rows += [{name: {**row, **labels}[name] for name in COLUMNS} for row in found]
+            own += [{name: {**row, **labels}[name] for name in COLUMNS} for row in found]
+        stream = planned.run.protocol.experiences
+        rows += own if stream is None else [*own, *stream_rows(own, stream)]
     return rows, damaged

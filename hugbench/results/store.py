@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from hugbench.errors import CorruptFile, UserError
 from hugbench.storage import file_sha256, write_atomic
+from hugbench.suite.moments import Moment
 
 DAMAGED = "status.json was damaged"
 
@@ -60,6 +61,10 @@ class RunFolder:
         self.log = self.path / "train.jsonl"
         self.model = self.path / "model.safetensors"
         self._holder = self.path / ".holder"
+
+    def snapshot(self, moment: Moment) -> Path:
+        """Where the weights of a moment before the end lie."""
+        return self.path / "snapshots" / f"{moment.name}.safetensors"
 
     def records_file(self, key: str) -> Path:
         """Where the records of an evaluation lie."""

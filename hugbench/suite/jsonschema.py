@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from hugbench import registry, signatures
 from hugbench.suite.loader import REQUIRED
-from hugbench.suite.schema import DatasetSpec, ModelSpec, ProtocolSpec, Recipe
+from hugbench.suite.protocols import ProtocolSpec
+from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
 
 SECTIONS: dict[str, tuple[type[BaseModel], bool]] = {
     "dataset": (DatasetSpec, True),
@@ -36,7 +37,9 @@ def json_schema() -> dict[str, Any]:
             "criteria": {
                 "type": "array",
                 "minItems": 1,
-                "items": _plugins(registry.CRITERIA, recipe, open_names=True),
+                "items": _plugins(
+                    registry.CRITERIA, {"name": {"type": "string"}, "recipe": recipe}, open_names=True
+                ),
             },
             **sections,
             "seeds": {
@@ -45,7 +48,11 @@ def json_schema() -> dict[str, Any]:
                 "uniqueItems": True,
                 "items": {"type": "integer", "minimum": 0},
             },
-            "evaluations": {"type": "array", "minItems": 1, "items": _plugins(registry.EVALUATIONS, None)},
+            "evaluations": {
+                "type": "array",
+                "minItems": 1,
+                "items": _plugins(registry.EVALUATIONS, {"evaluate_after": {"enum": ["last", "each"]}}),
+            },
         },
     }
 
@@ -78,15 +85,13 @@ def _axis(schema: dict[str, Any], *, bare: bool) -> dict[str, Any]:
     return {"anyOf": [single, {"type": "array", "items": single, "minItems": 1}], **kept}
 
 
-def _plugins(
-    table: dict[str, str], recipe: dict[str, Any] | None, *, open_names: bool = False
-) -> dict[str, Any]:
+def _plugins(table: dict[str, str], beside: dict[str, Any], *, open_names: bool = False) -> dict[str, Any]:
+    """A list's entry: a bare name, or a name with its arguments and the keys that may stand beside it."""
     names = sorted(table)
     properties = {
         name: {"anyOf": [signatures.signature(table[name]).schema.model_json_schema(), {"type": "null"}]}
         for name in names
     }
-    extra: dict[str, Any] = {} if recipe is None else {"name": {"type": "string"}, "recipe": recipe}
-    mapping = {"type": "object", "properties": {**properties, **extra}, "additionalProperties": open_names}
+    mapping = {"type": "object", "properties": {**properties, **beside}, "additionalProperties": open_names}
     bare: dict[str, Any] = {"type": "string"} if open_names else {"enum": names}
     return {"anyOf": [bare, mapping]}

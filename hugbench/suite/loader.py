@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hugbench.backbones import check_backbone
 from hugbench.errors import UserError, nearest
 from hugbench.suite import overrides, plugins
 from hugbench.suite.nodes import Node, read
 from hugbench.suite.plugins import CriterionSpec, EvaluationSpec
-from hugbench.suite.schema import DatasetSpec, ModelSpec, ProtocolSpec, Recipe
+from hugbench.suite.protocols import ProtocolSpec
+from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
 from hugbench.suite.sections import Variant, merged, variants
 
 REQUIRED = ("criteria", "baseline", "dataset", "model", "recipe", "seeds")
@@ -311,8 +312,8 @@ def _evaluations(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
         )
     found: dict[str, EvaluationSpec] = {}
     for entry in given.value:
-        name, arguments = _evaluation_entry(entry)
-        spec = plugins.evaluation(name, arguments, entry.mark)
+        name, arguments, after = _evaluation_entry(entry)
+        spec = replace(plugins.evaluation(name, arguments, entry.mark), after=after)
         if spec.key in found:
             raise UserError("the same evaluation twice", where=entry.mark, key="evaluations", found=name)
         found[spec.key] = spec
@@ -339,17 +340,32 @@ def _refuse_missing_split(
                 )
 
 
-def _evaluation_entry(entry: Node) -> tuple[str, Node]:
+def _evaluation_entry(entry: Node) -> tuple[str, Node, Literal["last", "each"]]:
+    """`accuracy`, or `{accuracy: {bins: 20}}`, with `evaluate_after:` beside it if wanted."""
     if isinstance(entry.value, str):
-        return entry.value, entry.with_value(None)
-    if isinstance(entry.value, dict) and len(entry.value) == 1:
-        return next(iter(entry.value.items()))
+        return entry.value, entry.with_value(None), "last"
+    given = dict(entry.value) if isinstance(entry.value, dict) else {}
+    after = given.pop("evaluate_after", None)
+    if len(given) != 1:
+        raise UserError(
+            "not an evaluation",
+            where=entry.mark,
+            key="evaluations",
+            found=_shown(entry),
+            expected="a name, or {name_of_evaluation: {arguments}}, beside it only evaluate_after",
+        )
+    name, arguments = next(iter(given.items()))
+    if after is None or after.value == "last":
+        return name, arguments, "last"
+    if after.value == "each":
+        return name, arguments, "each"
     raise UserError(
-        "not an evaluation",
-        where=entry.mark,
-        key="evaluations",
-        found=_shown(entry),
-        expected="a name, or {name_of_evaluation: {arguments}}",
+        "not a valid value",
+        where=after.mark,
+        key=f"evaluations.{name}.evaluate_after",
+        found=_shown(after),
+        expected="last (the end of a run), or each (every experience of a stream, every snapshot)",
+        nearest=nearest(str(after.value), ("last", "each")),
     )
 
 

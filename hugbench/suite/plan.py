@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,16 @@ from pydantic import BaseModel
 
 from hugbench.errors import UserError
 from hugbench.suite.loader import Suite
+from hugbench.suite.moments import Moment
 from hugbench.suite.plugins import CriterionSpec, EvaluationSpec, canonical
-from hugbench.suite.schema import DatasetSpec, ModelSpec, ProtocolSpec, Recipe
+from hugbench.suite.protocols import ProtocolSpec
+from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
 
 SPEC_VERSION = 2
 """Raised when the same spec would train another model: a default or a meaning has changed."""
 
-UNTRAINED = {"resident"}
-"""Fields of a data set that leave the trained model as it is."""
+UNTRAINED = {"resident", "snapshot_every"}
+"""Fields of the data set and the recipe that leave the trained model as it is."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class Run:
     protocol: ProtocolSpec
     recipe: Recipe
     seed: int
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """Where the run can be evaluated, in order; the last is its end."""
+        return self.protocol.moments(self.recipe)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it is trained for in all."""
+        return self.protocol.epochs(self.recipe)
 
     def resolved(self) -> dict[str, Any]:
         """The whole specification, defaults included, for `run.yaml`."""
@@ -50,6 +62,30 @@ class Run:
             "recipe": self.recipe.model_dump(),
             "seed": self.seed,
         }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation at a moment of a run; `last` at the run's end."""
+
+    spec: EvaluationSpec
+    moment: Moment
+    last: bool
+
+    @property
+    def key(self) -> str:
+        """Names its files in the run's folder; before the end, with the moment's name."""
+        return self.spec.key if self.last else f"{self.spec.key}.{self.moment.name}"
+
+
+def asked(run: Run, evaluations: Iterable[EvaluationSpec]) -> tuple[Asked, ...]:
+    """All that is asked of a run: every evaluation at the end, then those asked `each` at every moment."""
+    specs = tuple(evaluations)
+    *before, end = run.moments
+    return (
+        *(Asked(spec, end, last=True) for spec in specs),
+        *(Asked(spec, moment, last=False) for moment in before for spec in specs if spec.after == "each"),
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +111,10 @@ class Plan:
     def distinct(self) -> list[PlannedRun]:
         """Each run once, in order."""
         return list({planned.run.run_id: planned for planned in reversed(self.runs)}.values())[::-1]
+
+    def keys(self, run: Run) -> list[str]:
+        """Keys of all that is asked of a run."""
+        return [question.key for question in asked(run, self.evaluations)]
 
 
 def make_plan(suite: Suite) -> Plan:
@@ -173,7 +213,7 @@ def _parts(
     """Canonical JSON of all but the seed: fields that differ from their defaults, keys sorted."""
     sections = {
         "criterion": canonical(criterion.identity()),
-        "dataset": _changed(dataset, UNTRAINED),
+        "dataset": _changed(dataset),
         "model": _changed(model),
         "protocol": _changed(protocol),
         "recipe": _changed(recipe),
@@ -181,8 +221,8 @@ def _parts(
     return ",".join(f'"{name}":{text}' for name, text in sections.items())
 
 
-def _changed(spec: BaseModel, without: set[str] | None = None) -> str:
-    return canonical(spec.model_dump(exclude_defaults=True, exclude=without))
+def _changed(spec: BaseModel) -> str:
+    return canonical(spec.model_dump(exclude_defaults=True, exclude=UNTRAINED))
 
 
 def _run_id(name: str, parts: str, seed: int) -> str:

@@ -64,12 +64,14 @@ class EvaluationSpec:
         target: `module:function`.
         arguments: every argument, defaults included, as canonical JSON.
         label: what the suite's records call it: the name, and the arguments where a suite asks twice.
+        after: whether it is asked at the run's end only, or at each of its moments.
     """
 
     name: str
     target: str
     arguments: str
     label: str
+    after: Literal["last", "each"] = "last"
 
     @property
     def key(self) -> str:

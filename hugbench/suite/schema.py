@@ -53,12 +53,6 @@ class ModelSpec(Frozen):
     drop_path_rate: Fraction | None = Field(None, description="stochastic depth, where the family has it")
 
 
-class ProtocolSpec(Frozen):
-    """How a model meets its data."""
-
-    name: Literal["standard"] = Field(description="standard: all classes at once, all epochs in one go")
-
-
 class Augment(Frozen):
     """Augmentation of the training images, batched on the device."""
 
@@ -99,6 +93,10 @@ class Recipe(Frozen):
     channels_last: bool = False
     compile: bool = Field(False, description="torch.compile the training step")
     drop_last: bool = Field(True, description="leave out an epoch's last, smaller batch")
+    snapshot_every: PositiveInt | None = Field(
+        None,
+        description="keep the model every so many epochs, for evaluations with evaluate_after: each",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -61,6 +61,11 @@ class Learner:
             self.average.update(self.classifier, step=step + 1)
         return norm
 
+    def evaluated(self) -> Classifier:
+        """What would be evaluated if the training ended here: the moving average, or the classifier."""
+        averaged: Classifier = self.classifier if self.average is None else self.average.module
+        return averaged
+
     def finish(self) -> None:
         """End the training: the classifier holds the averaged weights, if any, and no gradients."""
         self.optimiser.zero_grad(set_to_none=True)

@@ -51,6 +51,7 @@ def train(
     checkpoint: Path | None = None,
     log: Path | None = None,
     on_epoch: Callable[[EpochMetrics], None] = lambda row: None,
+    keep: Callable[[int, Classifier], None] = lambda epochs, classifier: None,
     stage: tuple[str | int, ...] = (),
 ) -> None:
     """Train `classifier` on `images`; afterwards it is on `device`, in evaluation mode.
@@ -69,6 +70,8 @@ def train(
         checkpoint: file to resume from and to store in; None stores nothing.
         log: file of the metrics; None writes none.
         on_epoch: called after every epoch, when checkpoint and log are written.
+        keep: called after every epoch, before its checkpoint is written, with the number of finished
+            epochs and the classifier that would be evaluated (the moving average, where there is one).
         stage: in front of the name of every random axis, e.g. ("experience", 3).
 
     Raises:
@@ -94,6 +97,7 @@ def train(
     loop = _Loop(learner, images, recipe, seed, device, stage)
     while len(rows) < recipe.epochs:
         rows.append(loop.epoch(len(rows)))
+        keep(len(rows), learner.evaluated())
         if checkpoint is not None:
             save(checkpoint, Checkpoint(learner.state_dict(), [asdict(row) for row in rows]))
         _write_log(log, rows)

@@ -16,8 +16,9 @@ criteria: [cross_entropy, {hug: {uniformity: mhe}}]
 baseline: cross_entropy
 dataset: {name: digits, validation: 0.1, max_train: 320, max_test: 100}
 model: {backbone: test_resnet, stem: cifar, embedding_dim: 16}
-recipe: {epochs: 3, batch_size: 64, lr: 0.05, schedule: one_cycle, augment: {crop: 1}}
+recipe: {epochs: 3, batch_size: 64, lr: 0.05, schedule: one_cycle, augment: {crop: 1}, snapshot_every: 2}
 seeds: [0, 1]
+evaluations: [{accuracy: {}, evaluate_after: each}]
 """
 
 Result = subprocess.CompletedProcess[str]

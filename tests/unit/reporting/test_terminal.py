@@ -42,6 +42,7 @@ def records(values: Values, metric: str = "accuracy", **changes: Any) -> list[di
         "condition": "clean",
         "severity": None,
         "experience": None,
+        "epoch": None,
         "subset": "all",
         "n": 360,
     }

@@ -24,6 +24,7 @@ PLACE = {
     "condition": "clean",
     "severity": None,
     "experience": None,
+    "epoch": None,
     "subset": "all",
 }
 
@@ -73,7 +74,7 @@ def test_rows_in_any_order_give_the_same_pairs() -> None:
 
 
 def test_groups_differ_by_every_field_of_the_place() -> None:
-    other = {**PLACE, "severity": 3, "experience": 1} | {
+    other = {**PLACE, "severity": 3, "experience": 1, "epoch": 2} | {
         name: f"other {name}" for name, value in PLACE.items() if isinstance(value, str)
     }
     records = rows({"cross_entropy": CE})
