@@ -1,4 +1,4 @@
-"""The backbones that timm has, read from its source: no import of timm, none of torch."""
+"""The backbones that timm has, and hugbench's own, read from their sources: no import of timm or torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 from hugbench.errors import UserError, nearest
 
+OWN = Path(__file__).parent / "models" / "mlp.py"
+
 _REGISTERED = re.compile(rb"^@register_model\s+def\s+(\w+)", re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
 def backbone_names() -> tuple[str, ...]:
-    """Every architecture that timm registers, those of `timm.list_models()`, numbers in their order.
+    """Every architecture of `timm.list_models()` and of `hugbench.models.mlp`, numbers in their order.
 
     Raises:
         UserError: timm is not installed.
@@ -22,7 +24,7 @@ def backbone_names() -> tuple[str, ...]:
     timm = importlib.util.find_spec("timm")
     if timm is None or timm.origin is None:
         raise UserError("timm is not installed", key="model.backbone", expected="pip install timm")
-    sources = (Path(timm.origin).parent / "models").glob("*.py")
+    sources = [*(Path(timm.origin).parent / "models").glob("*.py"), OWN]
     names = {name.decode() for source in sources for name in _REGISTERED.findall(source.read_bytes())}
     return tuple(sorted(names, key=_natural))
 

@@ -42,6 +42,30 @@ PROTOCOLS: dict[str, str] = {
     "standard": "hugbench.protocols.standard:standard",
 }
 
+STRATEGIES: dict[str, str] = {
+    "naive": "hugbench.protocols.continual.plain:Naive",
+    "cumulative": "hugbench.protocols.continual.plain:Cumulative",
+    "joint": "hugbench.protocols.continual.plain:Joint",
+    "replay": "hugbench.protocols.continual.replay:Replay",
+    "replay_reservoir": "hugbench.protocols.continual.reservoir:ReplayReservoir",
+    "er_ace": "hugbench.protocols.continual.ace:ERACE",
+    "er_ace_criterion": "hugbench.protocols.continual.ace:ERACECriterion",
+    "der": "hugbench.protocols.continual.dark:DER",
+    "der_criterion": "hugbench.protocols.continual.dark:DERCriterion",
+    "der_pp": "hugbench.protocols.continual.dark:DERpp",
+    "der_pp_criterion": "hugbench.protocols.continual.dark:DERppCriterion",
+    "ewc": "hugbench.protocols.continual.penalties:EWC",
+    "si": "hugbench.protocols.continual.penalties:SI",
+    "mas": "hugbench.protocols.continual.penalties:MAS",
+    "lwf": "hugbench.protocols.continual.distillation:LwF",
+    "lwf_criterion": "hugbench.protocols.continual.distillation:LwFCriterion",
+    "agem": "hugbench.protocols.continual.episodic:AGEM",
+    "gem": "hugbench.protocols.continual.episodic:GEM",
+    "mir": "hugbench.protocols.continual.interference:MIR",
+    "gdumb": "hugbench.protocols.continual.gdumb:GDumb",
+    "icarl": "hugbench.protocols.continual.icarl:ICaRL",
+}
+
 ENTRY_POINTS = "hugbench.criteria"
 
 

@@ -22,9 +22,12 @@ class Criterion(nn.Module, ABC):
     Attributes:
         bounded_logits: the logits live in a fixed interval (cosines, say), so their softmax is
             no probability before a temperature is fitted.
+        by_class: names of the parameters and buffers that have one row per class, where all that
+            the loss knows of a class is in these rows; empty where it is not.
     """
 
     bounded_logits: ClassVar[bool] = False
+    by_class: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
@@ -51,6 +54,21 @@ class Criterion(nn.Module, ABC):
     def logits(self, features: Tensor) -> Tensor:
         """(B, num_classes): what every evaluation and every attack sees; the larger, the likelier."""
 
+    def among(self, features: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
+        """The loss as if there were no classes but `classes`, a scalar.
+
+        Args:
+            features: (B, in_features).
+            targets: labels int64 (B,), all of them in `classes`.
+            classes: int64 (K,), rising.
+
+        Raises:
+            NotImplementedError: the criterion cannot be restricted, see `by_class`.
+        """
+        if not self.by_class:
+            raise NotImplementedError(f"{type(self).__name__} cannot be restricted to some of its classes")
+        return self._with_classes(self._rows(classes), features, torch.searchsorted(classes, targets))
+
     def start_training(self, class_counts: Tensor) -> None:
         """Called before training with the number of training images per class, int64 (C,)."""
 
@@ -64,6 +82,20 @@ class Criterion(nn.Module, ABC):
     def no_weight_decay(self) -> set[str]:
         """Names of own parameters that weight decay must leave alone (timm's convention)."""
         return set()
+
+    def _rows(self, classes: Tensor) -> dict[str, Tensor]:
+        """What is known of `classes`, by the names in `by_class`."""
+        state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        return {name: state[name][classes] for name in self.by_class if name in state}
+
+    def _with_classes(self, rows: dict[str, Tensor], features: Tensor, targets: Tensor) -> Tensor:
+        """The loss with `rows` in place of the state by class."""
+        everything, self.num_classes = self.num_classes, len(next(iter(rows.values())))
+        try:
+            loss: Tensor = torch.func.functional_call(self, rows, (features, targets))
+            return loss
+        finally:
+            self.num_classes = everything
 
     def extra_repr(self) -> str:
         """The constructor's arguments; a subclass appends its own."""

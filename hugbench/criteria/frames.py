@@ -19,6 +19,7 @@ class _FixedFrame(Criterion):
     """A criterion with one fixed unit vector per class and cosines as logits."""
 
     bounded_logits: ClassVar[bool] = True
+    by_class: ClassVar[tuple[str, ...]] = ("frame",)
 
     frame: Tensor
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,8 @@ class Harmonic(Criterion):
         Baek, Liu, Tyagi, Tegmark, Harmonic Loss Trains Interpretable AI Models, TMLR 2025,
         arXiv 2502.01628, section 2.
     """
+
+    by_class: ClassVar[tuple[str, ...]] = ("centres",)
 
     def __init__(self, in_features: int, num_classes: int, *, exponent: Positive | None = None) -> None:
         super().__init__(in_features, num_classes)

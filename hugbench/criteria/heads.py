@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from hugbench.criteria.sphere import normalise
 
 class LinearHead(Criterion):
     """A criterion whose logits are W x + b, with PyTorch's initialisation of a linear layer."""
+
+    by_class: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__(in_features, num_classes)
@@ -30,6 +33,8 @@ class LinearHead(Criterion):
 
 class CosineHead(Criterion):
     """A criterion whose logits are scaled cosines s ⟨x̂, ŵ_c⟩ with one learnt direction per class."""
+
+    by_class: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(self, in_features: int, num_classes: int, *, scale: float) -> None:
         super().__init__(in_features, num_classes)

@@ -108,6 +108,7 @@ class HUG(Criterion):
     """
 
     bounded_logits: ClassVar[bool] = True
+    by_class: ClassVar[tuple[str, ...]] = ("head.weight", "head.frame", "seen")
 
     seen: Tensor
     _chosen: Tensor
@@ -198,6 +199,10 @@ class HUG(Criterion):
         shown += ["stop_gradient", "proxies", "start", "distance", "classes", "sampled"]
         values = {**vars(self), "proxies": self.proxy_kind}
         return ", ".join([super().extra_repr(), *(f"{name}={values[name]!r}" for name in shown)])
+
+    def _rows(self, classes: Tensor) -> dict[str, Tensor]:
+        rows = super()._rows(classes)
+        return {**rows, "_chosen": rows["seen"].nonzero().flatten()}
 
     def _inter(self, proxies: Tensor) -> Tensor:
         if self.classes == "seen":

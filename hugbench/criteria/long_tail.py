@@ -7,6 +7,8 @@ image, so all classes weigh the same.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -68,6 +70,8 @@ class ClassBalanced(LinearHead):
         CVPR 2019, arXiv 1901.05555.
     """
 
+    by_class: ClassVar[tuple[str, ...]] = (*LinearHead.by_class, "class_weights")
+
     class_weights: Tensor
 
     def __init__(
@@ -96,6 +100,8 @@ class ClassBalanced(LinearHead):
 
 class _PriorHead(LinearHead):
     """A linear head that knows how frequent each class is in training."""
+
+    by_class: ClassVar[tuple[str, ...]] = (*LinearHead.by_class, "log_prior")
 
     log_prior: Tensor
 
@@ -213,6 +219,13 @@ class LDAM(CosineHead):
         Margin Loss, NeurIPS 2019, arXiv 1906.07413, equations 12 and 13; scale and weighted mean
         as in the authors' code.
     """
+
+    by_class: ClassVar[tuple[str, ...]] = (
+        *CosineHead.by_class,
+        "margins",
+        "balanced_weights",
+        "class_weights",
+    )
 
     margins: Tensor
     balanced_weights: Tensor

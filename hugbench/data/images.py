@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,10 @@ class Images(ABC):
         permutation or selection (int64, CPU); None goes through the split as it is. The images
         are the caller's own, to change as it likes.
         """
+
+    def picker(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """From rows of this split, int64 (B,) on any device, to their images as `batches` gives them."""
+        return lambda rows: next(self.batches(len(rows), device, rows.cpu()))[0]
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,17 @@ class ResidentImages(Images):
         for indices, where, labels in zip(parts, rows, targets, strict=True):
             images = pool.index_select(0, where).view(-1, *self.shape)
             yield moved(images, device), labels, indices
+
+    def picker(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """See `Images.picker`; where the pixels are on `device`, it waits for nothing."""
+        pool = self._pool.on(device)
+        places = self._rows.to(pool.device)
+
+        def pick(rows: Tensor) -> Tensor:
+            where = places[rows.to(pool.device)]
+            return moved(pool.index_select(0, where).view(-1, *self.shape), device)
+
+        return pick
 
 
 def moved(images: Tensor, device: torch.device) -> Tensor:

@@ -67,6 +67,8 @@ def _create(spec: ModelSpec, channels: int, image_size: tuple[int, int]) -> nn.M
     """
     import timm
 
+    import hugbench.models.mlp  # noqa: F401  registers its backbones with timm
+
     options: dict[str, Any] = {"img_size": image_size}
     if spec.drop_path_rate is not None:
         options["drop_path_rate"] = spec.drop_path_rate

@@ -98,14 +98,14 @@ def criterion(name: str, arguments: Node, where: str, folder: Path) -> Criterion
                 "no such file", where=where, key="criteria", found=file, expected="path/to/loss.py:ClassName"
             )
         signature = signatures.signature(f"{path}:{cls}")
-        values = _checked(filled, signature.schema, cls)
+        values = checked(filled, signature.schema, cls)
         return CriterionSpec(cls, "file", f"{path.resolve()}:{cls}", *values, signature.source_sha256)
     table = registry.criteria()
     if "." in name and name not in table:
         schema = _dotted_schema(name, where)
-        return CriterionSpec(name.rpartition(".")[2], "dotted", name, *_checked(filled, schema, name))
+        return CriterionSpec(name.rpartition(".")[2], "dotted", name, *checked(filled, schema, name))
     target = registry.lookup("criterion", table, name, where, "criteria")
-    values = _checked(filled, signatures.signature(target).schema, name)
+    values = checked(filled, signatures.signature(target).schema, name)
     return CriterionSpec(name, "registered", target, *values)
 
 
@@ -117,7 +117,7 @@ def evaluation(name: str, arguments: Node, where: str) -> EvaluationSpec:
     """
     target = registry.lookup("evaluation", registry.EVALUATIONS, name, where, "evaluations")
     filled = arguments if arguments.value is not None else arguments.with_value({})
-    return EvaluationSpec(name, target, _checked(filled, signatures.signature(target).schema, name)[0], name)
+    return EvaluationSpec(name, target, checked(filled, signatures.signature(target).schema, name)[0], name)
 
 
 def canonical(value: Any) -> str:
@@ -125,7 +125,12 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _checked(node: Node, schema: type[BaseModel], name: str) -> tuple[str, str]:
+def checked(node: Node, schema: type[BaseModel], name: str) -> tuple[str, str]:
+    """All arguments, and those that differ from their defaults, as canonical JSON.
+
+    Raises:
+        UserError: unknown, missing or wrong arguments.
+    """
     spec = validate(node, schema, name)
     return canonical(spec.model_dump()), canonical(spec.model_dump(exclude_defaults=True))
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochMetrics", "train"]
 
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
@@ -93,14 +93,14 @@ def train(
     classifier.criterion.start_training(torch.bincount(images.targets, minlength=classes).to(device))
     learner = Learner(classifier, recipe, device)
     rows = [] if checkpoint is None else _resume(learner, checkpoint)
-    _write_log(log, rows)
+    write_log(log, rows)
     loop = _Loop(learner, images, recipe, seed, device, stage)
     while len(rows) < recipe.epochs:
         rows.append(loop.epoch(len(rows)))
         keep(len(rows), learner.evaluated())
         if checkpoint is not None:
             save(checkpoint, Checkpoint(learner.state_dict(), [asdict(row) for row in rows]))
-        _write_log(log, rows)
+        write_log(log, rows)
         on_epoch(rows[-1])
     learner.finish()
     classifier.to(memory_format=torch.contiguous_format).eval()
@@ -151,7 +151,7 @@ class _Loop:
         return generator(self.seed, *self.stage, axis, epoch, device=device)
 
     def _autocast(self) -> torch.autocast:
-        dtype = _AUTOCAST.get(self.recipe.precision)
+        dtype = AUTOCAST.get(self.recipe.precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
@@ -174,7 +174,7 @@ def _resume(learner: Learner, checkpoint: Path) -> list[EpochMetrics]:
     return [EpochMetrics(**row) for row in stored.history]
 
 
-def _write_log(log: Path | None, rows: list[EpochMetrics]) -> None:
+def write_log(log: Path | None, rows: list[EpochMetrics]) -> None:
     if log is None:
         return
     known = ({key: value for key, value in asdict(row).items() if value is not None} for row in rows)

@@ -1,0 +1,102 @@
+"""Small streams to learn: nine classes of noisy 4x4 images, a classifier with batch norm and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hugbench.criteria.base import Criterion
+from hugbench.criteria.hug import HUG
+from hugbench.criteria.softmax import CrossEntropy
+from hugbench.data.images import Dataset, ResidentImages
+from hugbench.models import Classifier
+from hugbench.protocols.continual.protocol import continual
+from hugbench.suite.continual import ContinualSpec, strategy
+from hugbench.suite.nodes import Node, parse
+from hugbench.suite.schema import Recipe
+
+CLASSES, WIDTH = 6, 8
+MAKE: dict[str, Callable[[], Criterion]] = {
+    "cross_entropy": lambda: CrossEntropy(WIDTH, CLASSES),
+    "hug": lambda: HUG(WIDTH, CLASSES, start="random"),
+    "hug_seen": lambda: HUG(WIDTH, CLASSES, start="random", classes="seen"),
+}
+
+
+class Killed(BaseException):
+    """Stands for a process that ends."""
+
+
+def data(counts: tuple[int, ...] = (24,) * CLASSES) -> Dataset:
+    """Images whose bright pixel tells their class, `counts` of each, shuffled."""
+    draw = torch.Generator().manual_seed(1)
+    targets = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+    targets = targets[torch.randperm(len(targets), generator=draw)]
+    pixels = torch.randint(0, 120, (len(targets), 1, 4, 4), generator=draw)
+    pixels.view(len(targets), -1)[torch.arange(len(targets)), 2 * targets] += 130
+    images = ResidentImages(pixels.to(torch.uint8), targets)
+    names = tuple(f"class {label}" for label in range(len(counts)))
+    return Dataset("tiny", names, images, None, images, (0.3,), (0.2,), "")
+
+
+def classifier(criterion: str | Callable[[], Criterion] = "cross_entropy", *, drop: float = 0.0) -> Classifier:
+    """The same classifier at every call."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, WIDTH)
+    )
+    made = MAKE[criterion] if isinstance(criterion, str) else criterion
+    return Classifier(backbone, made(), mean=(0.3,), std=(0.2,), drop_rate=drop)
+
+
+def spec(text: str, **changed: Any) -> ContinualSpec:
+    """A stream of three experiences by a strategy as a suite writes it, e.g. `replay: {memory: 20}`."""
+    node = parse(text, "test")
+    name, arguments = node.value, node.with_value(None)
+    if isinstance(node.value, dict):
+        ((name, arguments),) = node.value.items()
+    assert isinstance(name, str) and isinstance(arguments, Node)
+    return ContinualSpec(**{"experiences": 3, "strategy": strategy(name, arguments, "test"), **changed})
+
+
+def recipe(**changed: Any) -> Recipe:
+    """A short recipe with `changed` fields."""
+    return Recipe.model_validate({"epochs": 2, "batch_size": 8, "lr": 0.05, **changed})
+
+
+def learn(made: Classifier, stream: ContinualSpec, **options: Any) -> tuple[list[int], list[dict[str, Any]]]:
+    """Run a stream to its end: what it yielded, and the last accounts."""
+    accounts: list[list[dict[str, Any]]] = [[]]
+    options = {
+        "dataset": data(),
+        "recipe": recipe(),
+        "seed": 0,
+        "device": torch.device("cpu"),
+        "checkpoint": None,
+        "log": None,
+        "on_epoch": lambda row: None,
+        **options,
+    }
+    dataset, how = options.pop("dataset"), options.pop("recipe")
+    yielded = list(continual(made, dataset, how, stream, on_accounts=accounts.append, **options))
+    return yielded, accounts[-1]
+
+
+def weights(made: nn.Module) -> dict[str, Tensor]:
+    """A copy of parameters and buffers, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in made.state_dict().items()}
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two models are equal bit for bit."""
+    mine, theirs = weights(one), weights(other)
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Where a stream stores itself."""
+    return {"checkpoint": folder / "resume.pt", "log": folder / "train.jsonl"}
