@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hugbench.data import catalogue
+from hugbench.errors import standing
 from hugbench.results.records import collect_records
 from hugbench.results.store import RunFolder, Status, writable
+from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.loader import Suite, load_suite
 from hugbench.suite.plan import Plan, PlannedRun, Run, make_plan
 from hugbench.suite.plan import smoke as make_smoke
@@ -139,6 +141,11 @@ def validate(
     root = data_folder(data)
     for dataset in loaded.datasets:
         catalogue.check(dataset.spec.name, root, where=dataset.node.at(("name",)).mark)
+    for protocol in loaded.protocols:
+        if isinstance(protocol.spec, ContinualSpec):
+            for dataset in loaded.datasets:
+                with standing(protocol.node.where):
+                    class_sets(protocol.spec, catalogue.class_count(dataset.spec.name, root), loaded.seeds[0])
     return loaded
 
 
@@ -275,7 +282,8 @@ def _representatives(runs: list[PlannedRun]) -> list[PlannedRun]:
     """One run for everything that `hugbench.execution.run.check` looks at."""
 
     def checked(run: Run) -> tuple[object, ...]:
-        batch = run.recipe.batch_size, run.recipe.drop_last
+        stream = isinstance(run.protocol, ContinualSpec)
+        batch = run.recipe.batch_size, run.recipe.drop_last, run.seed if stream else None
         return run.criterion, run.dataset, run.model, run.protocol, batch
 
     return list({checked(planned.run): planned for planned in runs}.values())

@@ -7,7 +7,8 @@ escapes is a bug in hugbench or in a loss of the user's own, and keeps its trace
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -59,6 +60,18 @@ class UserError(HugbenchError):
         if self.nearest is not None:
             tail.append(f"did you mean {self.nearest!r}?")
         return "; ".join([head, *tail])
+
+
+@contextmanager
+def standing(where: str) -> Iterator[None]:
+    """Where a `UserError` that names no place is to say that it stands."""
+    try:
+        yield
+    except UserError as error:
+        if error.where is not None:
+            raise
+        details = {key: getattr(error, key) for key in ("key", "found", "expected", "nearest")}
+        raise UserError(error.message, where=where, **details) from None
 
 
 class NonFiniteLoss(HugbenchError):

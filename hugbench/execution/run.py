@@ -29,6 +29,7 @@ from hugbench.registry import load_target
 from hugbench.results.store import DAMAGED, RunFolder, Status
 from hugbench.seeding import seed_everything
 from hugbench.storage import atomic, write_atomic
+from hugbench.suite.continual import ContinualSpec, check_images
 from hugbench.suite.moments import Moment
 from hugbench.suite.plan import Asked, PlannedRun, Run, asked
 from hugbench.suite.plugins import EvaluationSpec
@@ -83,6 +84,15 @@ def check(planned: PlannedRun, place: Place, notify: Callable[[str], None]) -> N
     """
     run = planned.run
     dataset = dataset_of(run.dataset, place.data, notify)
+    if isinstance(run.protocol, ContinualSpec):
+        counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).tolist()
+        check_images(run.protocol, run.recipe, counts, run.seed)
+    else:
+        _check_batches(run, dataset)
+    _untrained(run, dataset)
+
+
+def _check_batches(run: Run, dataset: Dataset) -> None:
     if run.recipe.batch_size > len(dataset.train):
         raise UserError(
             "the batch is larger than the data",
@@ -97,7 +107,6 @@ def check(planned: PlannedRun, place: Place, notify: Callable[[str], None]) -> N
             found=False,
             expected=f"true, or a batch_size that does not leave 1 of {len(dataset.train)} images over",
         )
-    _untrained(run, dataset)
 
 
 @dataclass

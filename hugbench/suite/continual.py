@@ -16,6 +16,7 @@ from hugbench import registry, signatures
 from hugbench.errors import UserError
 from hugbench.seeding import derive
 from hugbench.suite import strategies
+from hugbench.suite.moments import Moment
 from hugbench.suite.nodes import Node
 from hugbench.suite.plugins import CriterionSpec, arguments_of, checked
 from hugbench.suite.schema import Recipe
@@ -46,11 +47,10 @@ class StrategySpec(Frozen):
         return {"name": self.name, "arguments": json.loads(self.changed)}
 
 
-class ContinualSpec(Frozen):
+class Stream(Frozen):
     """A stream of experiences, each with classes of its own."""
 
     experiences: PositiveInt = Field(description="how many; every class is in one of them")
-    strategy: StrategySpec = Field(description="how earlier classes are kept from being forgotten")
     class_order: Literal["fixed", "seeded"] = Field(
         "seeded", description="seeded: an order of its own for each seed; fixed: the order of the labels"
     )
@@ -64,6 +64,38 @@ class ContinualSpec(Frozen):
         description="whether proxies of classes without images so far take part in a criterion that can "
         "leave them out (hug with classes: seen); other criteria train over all classes either way",
     )
+
+
+class ContinualSpec(Stream):
+    """Class-incremental: a stream, and how earlier classes are kept from being forgotten."""
+
+    name: Literal["continual"] = "continual"
+    strategy: StrategySpec
+
+    @property
+    def label(self) -> str:
+        """What records and reports call it: `continual replay(memory=200)`."""
+        given = ", ".join(f"{key}={value}" for key, value in arguments_of(self.strategy.changed).items())
+        return f"{self.name} {self.strategy.name}{f'({given})' if given else ''}"
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all classes come at once, as an upper bound."""
+        return strategies.STRATEGIES[self.strategy.name].data == "all"
+
+    def epochs(self, recipe: Recipe) -> int:
+        """How many epochs a run is trained for in all; a recipe's are those of one experience."""
+        return recipe.epochs if self.at_once else recipe.epochs * self.experiences
+
+    def moments(self, recipe: Recipe) -> tuple[Moment, ...]:
+        """Before any training, and after every experience."""
+        numbers = (0, self.experiences) if self.at_once else range(self.experiences + 1)
+        return tuple(Moment(experience=number) for number in numbers)
+
+    def identity(self) -> dict[str, Any]:
+        """What of it changes a trained model."""
+        stream = self.model_dump(exclude_defaults=True, exclude={"strategy"})
+        return {**stream, "name": self.name, "strategy": self.strategy.identity()}
 
 
 def strategy(name: str, arguments: Node, where: str) -> StrategySpec:

@@ -8,13 +8,12 @@ from pydantic import BaseModel
 
 from hugbench import registry, signatures
 from hugbench.suite.loader import REQUIRED
-from hugbench.suite.protocols import ProtocolSpec
+from hugbench.suite.protocols import SPECS
 from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
 
 SECTIONS: dict[str, tuple[type[BaseModel], bool]] = {
     "dataset": (DatasetSpec, True),
     "model": (ModelSpec, True),
-    "protocol": (ProtocolSpec, True),
     "recipe": (Recipe, False),
 }
 
@@ -42,6 +41,7 @@ def json_schema() -> dict[str, Any]:
                 ),
             },
             **sections,
+            "protocol": _axis(_protocol(), bare=False),
             "seeds": {
                 "type": "array",
                 "minItems": 1,
@@ -66,6 +66,21 @@ def _section(model: type[BaseModel]) -> dict[str, Any]:
     }
     schema.pop("title", None)
     return schema
+
+
+def _protocol() -> dict[str, Any]:
+    """`standard`, or a mapping from a protocol's name to its fields."""
+    fields = {name: _section(model) for name, model in SPECS.items()}
+    fields["continual"]["properties"]["strategies"] = _axis(_plugins(registry.STRATEGIES, {}), bare=False)
+    fields["continual"]["required"] = ["experiences", "strategies"]
+    mapping = {
+        "type": "object",
+        "properties": fields,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    return {"anyOf": [{"enum": list(SPECS)}, mapping], "default": "standard"}
 
 
 def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hugbench.backbones import check_backbone
-from hugbench.errors import UserError, nearest
+from hugbench.errors import UserError, nearest, standing
 from hugbench.suite import overrides, plugins
+from hugbench.suite.continual import ContinualSpec, check_criterion, check_recipe
 from hugbench.suite.nodes import Node, read
 from hugbench.suite.plugins import CriterionSpec, EvaluationSpec
-from hugbench.suite.protocols import ProtocolSpec
+from hugbench.suite.protocols import ProtocolSpec, protocols
 from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
 from hugbench.suite.sections import Variant, merged, variants
 
@@ -119,6 +121,8 @@ def load_suite(
     datasets = tuple(variants(entries["dataset"], DatasetSpec, "dataset", "name"))
     evaluations = _evaluations(entries.get("evaluations"), root)
     _refuse_missing_split(evaluations, datasets)
+    met = protocols(entries.get("protocol", Node("standard", root.mark)))
+    _refuse_misfits(met, arms, recipes)
     return Suite(
         name=_name(entries.get("name"), file),
         description=_text(entries.get("description"), "description"),
@@ -127,7 +131,7 @@ def load_suite(
         arms=arms,
         datasets=datasets,
         models=tuple(models),
-        protocols=_protocols(entries.get("protocol"), root),
+        protocols=met,
         recipes=recipes,
         seeds=_seeds(entries["seeds"]),
         evaluations=evaluations,
@@ -245,11 +249,6 @@ def _own_recipes(variant: Variant[Recipe], arm: Arm) -> tuple[Variant[Recipe], .
     return tuple(variants(merged(variant.node, arm.override), Recipe, "recipe"))
 
 
-def _protocols(node: Node | None, root: Node) -> tuple[Variant[ProtocolSpec], ...]:
-    given = node if node is not None else Node("standard", root.mark)
-    return tuple(variants(given, ProtocolSpec, "protocol", "name"))
-
-
 def _seeds(node: Node) -> tuple[int, ...]:
     plain = node.plain()
     expected = "a list of different whole numbers from 0, e.g. [0, 1, 2]"
@@ -298,6 +297,21 @@ def _refuse_axes(baseline: str, arms: tuple[Arm, ...], recipes: tuple[RecipeChoi
             found=override.plain(),
             expected="one value for each key: the others are compared with it",
         )
+
+
+def _refuse_misfits(
+    met: tuple[Variant[ProtocolSpec], ...], arms: tuple[Arm, ...], recipes: tuple[RecipeChoice, ...]
+) -> None:
+    """A stream whose strategy cannot serve a criterion, or cannot follow a recipe."""
+    for protocol in met:
+        if not isinstance(protocol.spec, ContinualSpec):
+            continue
+        with standing(protocol.node.where):
+            for arm in arms:
+                check_criterion(protocol.spec, arm.criterion)
+            for choice in recipes:
+                for own in itertools.chain.from_iterable(choice.arms):
+                    check_recipe(own.spec)
 
 
 def _evaluations(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:

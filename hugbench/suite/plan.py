@@ -215,7 +215,7 @@ def _parts(
         "criterion": canonical(criterion.identity()),
         "dataset": _changed(dataset),
         "model": _changed(model),
-        "protocol": _changed(protocol),
+        "protocol": canonical(protocol.identity()),
         "recipe": _changed(recipe),
     }
     return ",".join(f'"{name}":{text}' for name, text in sections.items())

@@ -22,7 +22,7 @@ QUIET = {"checkpoint": None, "log": None, "on_epoch": lambda row: None}
 def a_run(training: Recipe) -> Run:
     criterion = CriterionSpec("cross_entropy", "registered", "", "{}", "{}")
     dataset, model = DatasetSpec(name="toy"), ModelSpec(backbone="test_resnet")
-    return Run("id", criterion, dataset, model, Standard(name="standard"), training, seed=3)
+    return Run("id", criterion, dataset, model, Standard(), training, seed=3)
 
 
 def test_it_trains_on_the_training_images(device: torch.device, tmp_path: Path) -> None:
