@@ -249,19 +249,21 @@ def _check_memory(spec: ContinualSpec, recipe: Recipe, images: int) -> None:
             found=memory,
             expected=f"at least {spec.experiences}",
         )
-    batch = values.get("memory_batch") or recipe.batch_size
-    if "memory_batch" in values and batch > memory:
+    if "memory_batch" not in values:
+        return
+    batch = values["memory_batch"] or recipe.batch_size
+    if batch > memory:
         raise UserError(
             "a batch from the memory is larger than the memory",
             key="protocol.strategy.memory_batch",
             found=batch,
             expected=f"at most {memory}",
         )
-    if facts.memory == "by experience" and values.get("memory_batch", spec.experiences) < spec.experiences:
+    if facts.memory == "by experience" and batch < spec.experiences:
         raise UserError(
             f"{spec.strategy.name} takes images of every earlier experience into a batch",
             key="protocol.strategy.memory_batch",
-            found=values["memory_batch"],
+            found=batch,
             expected=f"at least {spec.experiences}, the number of experiences",
         )
 

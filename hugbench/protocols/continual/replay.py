@@ -1,0 +1,52 @@
+"""Experience replay from a class-balanced memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avalanche.training import supervised
+from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.templates import SupervisedTemplate
+
+from hugbench.protocols.continual.base import Strategy
+from hugbench.protocols.continual.memory import ClassMemory
+from hugbench.types import PositiveInt
+
+
+class Replay(Strategy):
+    """Add images from a memory to every batch; the memory takes in an experience once it is learnt.
+
+    The memory is shared out evenly among the classes so far, a random choice of each.
+
+    Args:
+        memory: images in memory, all classes together.
+        memory_batch: images of a batch that come from memory; null: as many as new ones.
+
+    Source:
+        Chaudhry et al., On Tiny Episodic Memories in Continual Learning, arXiv 1902.10486;
+        Avalanche's ReplayPlugin with its ClassBalancedBuffer.
+    """
+
+    def __init__(self, *, memory: PositiveInt = 200, memory_batch: PositiveInt | None = None) -> None:
+        self.size, self.batch = memory, memory_batch
+
+    def build(self) -> SupervisedTemplate:
+        self.memory = ClassMemory(self.size)
+        plugin = _Replay(self.size, batch_size_mem=self.memory_batch(self.batch), storage_policy=self.memory)
+        return supervised.Naive(**self.common(plugin))
+
+    def stored(self) -> dict[str, Any]:
+        return self.memory.stored()
+
+    def restore(self, state: dict[str, Any], done: int) -> None:
+        self.memory.restore(state, self.parts.data)
+
+
+class _Replay(ReplayPlugin):  # type: ignore[misc]
+    """Avalanche's, which would replay nothing at all from a memory smaller than its batch."""
+
+    def before_training_exp(self, strategy: SupervisedTemplate, *args: Any, **kwargs: Any) -> None:
+        asked = self.batch_size_mem
+        self.batch_size_mem = min(asked, max(len(self.storage_policy.buffer), 1))
+        super().before_training_exp(strategy, *args, **kwargs)
+        self.batch_size_mem = asked
