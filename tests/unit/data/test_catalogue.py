@@ -135,7 +135,7 @@ def test_a_tail_of_a_folder_is_checked_by_its_smallest_class(tmp_path: Path) -> 
     (tmp_path / "flowers" / "train" / "b" / "005.png").unlink()
     (tmp_path / "flowers" / "train" / "b" / "notes.txt").touch()
     catalogue.check_tail(tailed("flowers", 5), tmp_path)
-    with pytest.raises(UserError, match="found 6.0; expected less than 5"):
+    with pytest.raises(UserError, match=r"found 6\.0; expected less than 5"):
         catalogue.check_tail(tailed("flowers", 6), tmp_path)
     write_folder(tmp_path / "one", ["a"])
     catalogue.check_tail(tailed("one", 2), tmp_path)  # loading it says what is wrong

@@ -26,15 +26,11 @@ def tail(factor: float, profile: str = "exponential", **fields: object) -> LongT
 
 def ldam(largest: int, classes: int, f: float, profile: str) -> list[int]:
     """As LDAM-DRW's imbalance_cifar.py counts."""
-    counts = []
     if profile == "exponential":
-        for index in range(classes):
-            counts.append(int(largest * (f ** (index / (classes - 1.0)))))
-    else:
-        for _ in range(classes // 2):
-            counts.append(int(largest))
-        while len(counts) < classes:
-            counts.append(int(largest * f))
+        return [int(largest * (f ** (index / (classes - 1.0)))) for index in range(classes)]
+    counts = [int(largest) for _ in range(classes // 2)]
+    while len(counts) < classes:
+        counts.append(int(largest * f))
     return counts
 
 
