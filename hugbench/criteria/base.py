@@ -117,9 +117,10 @@ class Criterion(nn.Module, ABC):
         return set()
 
     def _rows(self, classes: Tensor) -> dict[str, Tensor]:
-        """What is known of `classes`, by the names in `by_class`."""
+        """What is known of `classes`, by the names in `by_class`, and their weights."""
         state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        return {name: state[name][classes] for name in self.by_class if name in state}
+        names = (*self.by_class, "recipe_weights")
+        return {name: state[name][classes] for name in names if name in state}
 
     def _with_classes(self, rows: dict[str, Tensor], features: Tensor, targets: Tensor) -> Tensor:
         """The loss with `rows` in place of the state by class."""

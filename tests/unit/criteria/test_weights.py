@@ -279,6 +279,23 @@ def test_the_weighted_loss_compiles_to_one_graph(name, device):
     torch.testing.assert_close(compiled(features, labels), criterion(features, labels))
 
 
+@pytest.mark.parametrize("name", [name for name in WEIGHED if KINDS[name].by_class])
+def test_among_some_classes_these_keep_their_weights(name, device):
+    features, labels, _ = batch(device)
+    classes = torch.tensor([1, 3, 4], device=device)
+    inside = torch.isin(labels, classes)
+    own = torch.searchsorted(classes, labels[inside])
+    criterion, few = made(KINDS[name], device), made(KINDS[name], device, None)
+    state = {
+        name: value[classes] if name in few.by_class else value for name, value in few.state_dict().items()
+    }
+    smaller = KINDS[name](WIDTH, 3).double().to(device)
+    smaller.load_state_dict(state)
+    smaller.weigh(torch.tensor(WEIGHTS, device=device)[classes])
+    found = criterion.among(features[inside], labels[inside], classes)
+    torch.testing.assert_close(found, smaller(features[inside], own))
+
+
 @pytest.mark.parametrize("name", UNWEIGHED)
 def test_the_others_refuse_weights(name, device):
     criterion = KINDS[name](WIDTH, CLASSES)

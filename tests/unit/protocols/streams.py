@@ -43,9 +43,7 @@ def data(counts: tuple[int, ...] = (24,) * CLASSES) -> Dataset:
     return Dataset("tiny", names, images, None, images, (0.3,), (0.2,), "")
 
 
-def classifier(
-    criterion: str | Callable[[], Criterion] = "cross_entropy", *, drop: float = 0.0
-) -> Classifier:
+def classifier(criterion: str | Callable[[], Criterion] = "cross_entropy", *, drop: float = 0.0) -> Classifier:
     """The same classifier at every call."""
     torch.manual_seed(0)
     backbone = nn.Sequential(
