@@ -141,6 +141,7 @@ def validate(
     root = data_folder(data)
     for dataset in loaded.datasets:
         catalogue.check(dataset.spec.name, root, where=dataset.node.at(("name",)).mark)
+        catalogue.check_tail(dataset.spec, root, where=dataset.node.at(("long_tail",)).where)
     for protocol in loaded.protocols:
         if isinstance(protocol.spec, ContinualSpec):
             for dataset in loaded.datasets:

@@ -11,7 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import types as python_types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,6 +69,7 @@ class Signature:
         file: where it is defined.
         line: and at which line.
         source_sha256: of the whole file.
+        weighting: of a criterion, see `hugbench.criteria.base.Criterion`; `none` of all else.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Signature:
     file: Path
     line: int
     source_sha256: str
+    weighting: str = "none"
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def _signature(path: Path, name: str, _modified: int) -> Signature:
     schema: type[BaseModel] = create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload]
     arguments = tuple(_argument(arg, default) for arg, default in parameters)
     doc = ast.get_docstring(definition) or ""
-    return Signature(name, doc, arguments, schema, path, definition.lineno, module.sha256)
+    weighting = _weighting(module, definition) if isinstance(definition, ast.ClassDef) else "none"
+    return Signature(name, doc, arguments, schema, path, definition.lineno, module.sha256, weighting)
 
 
 def validate_arguments(target: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,6 +173,26 @@ def _constructor(module: _Module, definition: ast.ClassDef) -> ast.FunctionDef |
     for node in definition.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             return node
+    for home, parent in _bases(module, definition):
+        if (found := _constructor(home, parent)) is not None:
+            return found
+    return None
+
+
+def _weighting(module: _Module, definition: ast.ClassDef) -> str:
+    """What the class says of `weighting`, or the nearest base if the class has no `forward` of its own."""
+    for node in definition.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "weighting":
+            value = getattr(node, "value", None)
+            return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else "none"
+    if any(isinstance(node, ast.FunctionDef) and node.name == "forward" for node in definition.body):
+        return "none"
+    return next((_weighting(home, parent) for home, parent in _bases(module, definition)), "none")
+
+
+def _bases(module: _Module, definition: ast.ClassDef) -> Iterator[tuple[_Module, ast.ClassDef]]:
+    """The bases of a class that are written in the same file or in hugbench, with where they are."""
     for base in definition.bases:
         if not isinstance(base, ast.Name):
             continue
@@ -178,9 +201,8 @@ def _constructor(module: _Module, definition: ast.ClassDef) -> ast.FunctionDef |
         if parent is None and origin is not None and origin.startswith("hugbench."):
             home = _read(_module_file(origin.rpartition(":")[0], origin))
             parent = home.definition(origin.rpartition(":")[2])
-        if isinstance(parent, ast.ClassDef) and (found := _constructor(home, parent)) is not None:
-            return found
-    return None
+        if isinstance(parent, ast.ClassDef):
+            yield home, parent
 
 
 def _parameters(function: ast.FunctionDef, of_class: bool) -> list[tuple[ast.arg, ast.expr | None]]:

@@ -29,11 +29,13 @@ class NormFace(CosineHead):
         ACM MM 2017, arXiv 1704.06369.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, scale: Positive = 10.0) -> None:
         super().__init__(in_features, num_classes, scale=scale)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(self.logits(features), targets)
+        return cross_entropy(self.logits(features), targets, self.recipe_weights)
 
 
 class CosFace(CosineHead):
@@ -54,6 +56,8 @@ class CosFace(CosineHead):
         arXiv 1801.09414, equation 4.
     """
 
+    weighting = "recipe"
+
     def __init__(
         self, in_features: int, num_classes: int, *, scale: Positive = 16.0, margin: NonNegative = 0.35
     ) -> None:
@@ -63,7 +67,7 @@ class CosFace(CosineHead):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         cosine = self.cosines(features)
         margins = self.margin * soft_targets(targets, self.num_classes, cosine)
-        return cross_entropy(self.scale * (cosine - margins), targets)
+        return cross_entropy(self.scale * (cosine - margins), targets, self.recipe_weights)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, margin={self.margin!r}"
@@ -88,6 +92,8 @@ class ArcFace(CosineHead):
         CVPR 2019, arXiv 1801.07698, equation 3.
     """
 
+    weighting = "recipe"
+
     def __init__(
         self, in_features: int, num_classes: int, *, scale: Positive = 16.0, margin: NonNegative = 0.5
     ) -> None:
@@ -99,7 +105,7 @@ class ArcFace(CosineHead):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         cosine = self.cosines(features)
         margins = self.margin * soft_targets(targets, self.num_classes, cosine)
-        return cross_entropy(self.scale * _add_angle(cosine, margins), targets)
+        return cross_entropy(self.scale * _add_angle(cosine, margins), targets, self.recipe_weights)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, margin={self.margin!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,23 @@ class Criterion(nn.Module, ABC):
             no probability before a temperature is fitted.
         by_class: names of the parameters and buffers that have one row per class, where all that
             the loss knows of a class is in these rows; empty where it is not.
+        weighting: whether classes can be weighed: `recipe` by the recipe's class_weights, which the
+            loss finds in `recipe_weights`; `own` by the criterion itself; `none`. A suite is checked
+            against it unread, so it is a literal in the class. Whoever overrides `forward` says it
+            anew, or it is `none`.
+        recipe_weights: (C,), set by `weigh`; None where all classes weigh the same.
     """
 
     bounded_logits: ClassVar[bool] = False
     by_class: ClassVar[tuple[str, ...]] = ()
+    weighting: ClassVar[Literal["none", "recipe", "own"]] = "none"
+
+    recipe_weights: Tensor | None
+
+    def __init_subclass__(cls, **arguments: object) -> None:
+        super().__init_subclass__(**arguments)
+        if "forward" in vars(cls) and "weighting" not in vars(cls):
+            cls.weighting = "none"
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
@@ -38,6 +51,7 @@ class Criterion(nn.Module, ABC):
         self.in_features = in_features
         self.num_classes = num_classes
         self._labels_checked = False
+        self.register_buffer("recipe_weights", None, persistent=False)
         self.register_forward_pre_hook(_check_input)
         self.register_forward_hook(_check_output)
 
@@ -75,6 +89,25 @@ class Criterion(nn.Module, ABC):
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Called before every epoch (counted from 0)."""
 
+    def weigh(self, class_weights: Tensor | None) -> None:
+        """Weigh the classes in the loss from now on; called before every epoch of the recipe's loop.
+
+        Args:
+            class_weights: (C,), positive, on the criterion's device; None for none.
+
+        Raises:
+            ValueError: this criterion takes no class weights, or their number is wrong.
+        """
+        name = type(self).__name__
+        if class_weights is not None and self.weighting != "recipe":
+            raise ValueError(f"{name}: class_weights: expected None, which is all it takes, found weights")
+        if class_weights is not None and class_weights.shape != (self.num_classes,):
+            raise ValueError(
+                f"{name}: class_weights: expected shape ({self.num_classes},), "
+                f"found {tuple(class_weights.shape)}"
+            )
+        self.recipe_weights = class_weights
+
     def proxies(self) -> Tensor | None:
         """One direction per class, (C, in_features), or None where the head has none."""
         return None
@@ -84,9 +117,10 @@ class Criterion(nn.Module, ABC):
         return set()
 
     def _rows(self, classes: Tensor) -> dict[str, Tensor]:
-        """What is known of `classes`, by the names in `by_class`."""
+        """What is known of `classes`, by the names in `by_class`, and their weights."""
         state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        return {name: state[name][classes] for name in self.by_class if name in state}
+        names = (*self.by_class, "recipe_weights")
+        return {name: state[name][classes] for name in names if name in state}
 
     def _with_classes(self, rows: dict[str, Tensor], features: Tensor, targets: Tensor) -> Tensor:
         """The loss with `rows` in place of the state by class."""

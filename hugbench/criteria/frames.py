@@ -12,6 +12,7 @@ from hugbench.criteria.base import Criterion
 from hugbench.criteria.heads import cosines, cross_entropy, of_target, positive
 from hugbench.criteria.proxies import uniform_frame
 from hugbench.criteria.sphere import widen
+from hugbench.criteria.weights import weighted_mean, weighted_sum
 from hugbench.types import Positive
 
 
@@ -61,6 +62,8 @@ class ETFDotRegression(_FixedFrame):
         ValueError: more than in_features + 1 classes, for which there is no simplex.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int) -> None:
         if num_classes > in_features + 1:
             raise ValueError(
@@ -70,7 +73,8 @@ class ETFDotRegression(_FixedFrame):
         super().__init__(in_features, num_classes)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return 0.5 * of_target((self.logits(features) - 1) ** 2, targets).mean()
+        losses = of_target((self.logits(features) - 1) ** 2, targets)
+        return 0.5 * weighted_mean(losses, targets, self.recipe_weights)
 
 
 class HypersphericalPrototypes(_FixedFrame):
@@ -94,6 +98,8 @@ class HypersphericalPrototypes(_FixedFrame):
         arXiv 1901.10514, section 3.1.
     """
 
+    weighting = "recipe"
+
     def __init__(
         self, in_features: int, num_classes: int, *, reduction: Literal["mean", "sum"] = "mean"
     ) -> None:
@@ -104,7 +110,9 @@ class HypersphericalPrototypes(_FixedFrame):
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         losses = of_target((1 - self.logits(features)) ** 2, targets)
-        return losses.mean() if self.reduction == "mean" else losses.sum()
+        if self.reduction == "mean":
+            return weighted_mean(losses, targets, self.recipe_weights)
+        return weighted_sum(losses, targets, self.recipe_weights)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, reduction={self.reduction!r}"
@@ -131,6 +139,8 @@ class MaximumClassSeparation(Criterion):
         Inductive Bias in One Matrix, NeurIPS 2022, arXiv 2206.08704, section 2.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, scale: Positive = 0.1) -> None:
         super().__init__(in_features, num_classes)
         self.scale = positive("scale", scale)
@@ -138,7 +148,7 @@ class MaximumClassSeparation(Criterion):
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(self.logits(features), targets)
+        return cross_entropy(self.logits(features), targets, self.recipe_weights)
 
     def logits(self, features: Tensor) -> Tensor:
         """ρ Pᵀ (W x + b), (B, num_classes)."""

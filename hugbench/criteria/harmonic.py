@@ -36,6 +36,7 @@ class Harmonic(Criterion):
     """
 
     by_class: ClassVar[tuple[str, ...]] = ("centres",)
+    weighting = "recipe"
 
     def __init__(self, in_features: int, num_classes: int, *, exponent: Positive | None = None) -> None:
         super().__init__(in_features, num_classes)
@@ -43,7 +44,7 @@ class Harmonic(Criterion):
         self.centres = nn.Parameter(torch.randn(num_classes, in_features) / in_features**0.5)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(self.logits(features), targets)
+        return cross_entropy(self.logits(features), targets, self.recipe_weights)
 
     def logits(self, features: Tensor) -> Tensor:
         """−n log d, (B, num_classes), float32 at least."""

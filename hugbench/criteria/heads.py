@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hugbench.criteria.base import Criterion
 from hugbench.criteria.sphere import normalise
+from hugbench.criteria.weights import weighted_mean
 
 
 class LinearHead(Criterion):
@@ -67,11 +68,23 @@ def cosines(features: Tensor, directions: Tensor) -> Tensor:
         return normalise(features) @ normalise(directions).T
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-    """Softmax cross-entropy with labels (B,) or soft targets (B, C) of any floating-point type."""
+def cross_entropy(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """The mean softmax cross-entropy, weighted by class if wanted (`hugbench.criteria.weights`).
+
+    Args:
+        logits: (B, C).
+        targets: labels (B,), or soft targets (B, C) of any floating-point type.
+        class_weights: (C,), positive; None for none.
+        label_smoothing: share of each target spread over all classes.
+    """
     if targets.is_floating_point():
         targets = targets.to(logits)
-    return nn.functional.cross_entropy(logits, targets, reduction=reduction)
+    if class_weights is None:
+        return nn.functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    losses = nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+    return weighted_mean(losses, targets, class_weights)
 
 
 def soft_targets(targets: Tensor, num_classes: int, like: Tensor) -> Tensor:

@@ -76,6 +76,9 @@ class HUG(Criterion):
     Soft targets t: every image counts for class c with weight t_ic, a class is in the batch as
     far as min(1, Σ_i t_ic), and mhs takes the max of t_ic ρ_ic^−s. One-hot targets equal labels.
 
+    Class weights v of the recipe multiply the classes' terms of intra; the mean over the classes of
+    the batch becomes the weighted mean.
+
     A zero feature has cosine 0 with every proxy and gets no gradient.
 
     Args:
@@ -109,6 +112,7 @@ class HUG(Criterion):
 
     bounded_logits: ClassVar[bool] = True
     by_class: ClassVar[tuple[str, ...]] = ("head.weight", "head.frame", "seen")
+    weighting = "recipe"
 
     seen: Tensor
     _chosen: Tensor
@@ -240,11 +244,13 @@ class HUG(Criterion):
                 if self.intra == "mhe"
                 else none.scatter_reduce(0, targets, cost, "amax")
             )
-        if self.reduction == "sum":
-            return total.sum()
-        if self.intra == "mhe":
+        present = mass.clamp_max(1)
+        if self.reduction == "mean" and self.intra == "mhe":
             total = total / mass.clamp_min(1)
-        return total.sum() / mass.clamp_max(1).sum()
+        if self.recipe_weights is not None:
+            weights = self.recipe_weights.to(total)
+            total, present = weights * total, weights * present
+        return total.sum() if self.reduction == "sum" else total.sum() / present.sum()
 
 
 def _given(value: T | None, otherwise: T) -> T:

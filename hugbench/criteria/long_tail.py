@@ -21,6 +21,7 @@ from hugbench.criteria.heads import (
     soft_targets,
 )
 from hugbench.criteria.sphere import widen
+from hugbench.criteria.weights import at_least_one, effective_number_weights, first_epoch, weighted_mean
 from hugbench.types import Fraction, NonNegative, NonNegativeInt, OpenFraction, Positive
 
 
@@ -41,12 +42,15 @@ class Focal(LinearHead):
         arXiv 1708.02002, equation 4, with a softmax in place of sigmoids.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, gamma: NonNegative = 2.0) -> None:
         super().__init__(in_features, num_classes)
         self.gamma = non_negative("gamma", gamma)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return of_target(_focal(widen(self.logits(features)), self.gamma), targets).mean()
+        losses = of_target(_focal(widen(self.logits(features)), self.gamma), targets)
+        return weighted_mean(losses, targets, self.recipe_weights)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gamma={self.gamma!r}"
@@ -71,6 +75,7 @@ class ClassBalanced(LinearHead):
     """
 
     by_class: ClassVar[tuple[str, ...]] = (*LinearHead.by_class, "class_weights")
+    weighting = "own"
 
     class_weights: Tensor
 
@@ -111,7 +116,7 @@ class _PriorHead(LinearHead):
 
     def start_training(self, class_counts: Tensor) -> None:
         """Derive the prior from the counts."""
-        counts = _counts(class_counts)
+        counts = at_least_one(class_counts)
         self.log_prior.copy_((counts / counts.sum()).log())
 
 
@@ -129,8 +134,10 @@ class BalancedSoftmax(_PriorHead):
         arXiv 2007.10740. It is `LogitAdjustment` with tau 1.
     """
 
+    weighting = "recipe"
+
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(widen(self.logits(features)) + self.log_prior, targets)
+        return cross_entropy(widen(self.logits(features)) + self.log_prior, targets, self.recipe_weights)
 
 
 class LogitAdjustment(_PriorHead):
@@ -150,12 +157,16 @@ class LogitAdjustment(_PriorHead):
         equation 10.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, tau: NonNegative = 1.0) -> None:
         super().__init__(in_features, num_classes)
         self.tau = non_negative("tau", tau)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(widen(self.logits(features)) + self.tau * self.log_prior, targets)
+        return cross_entropy(
+            widen(self.logits(features)) + self.tau * self.log_prior, targets, self.recipe_weights
+        )
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, tau={self.tau!r}"
@@ -178,12 +189,14 @@ class PostHocLogitAdjustment(_PriorHead):
         equation 9.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, tau: NonNegative = 1.0) -> None:
         super().__init__(in_features, num_classes)
         self.tau = non_negative("tau", tau)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(widen(super().logits(features)), targets)
+        return cross_entropy(widen(super().logits(features)), targets, self.recipe_weights)
 
     def logits(self, features: Tensor) -> Tensor:
         """z − τ log π in evaluation mode, z in training mode, (B, num_classes)."""
@@ -226,6 +239,7 @@ class LDAM(CosineHead):
         "balanced_weights",
         "class_weights",
     )
+    weighting = "own"
 
     margins: Tensor
     balanced_weights: Tensor
@@ -255,7 +269,7 @@ class LDAM(CosineHead):
 
     def start_training(self, class_counts: Tensor) -> None:
         """Derive margins and weights from the counts."""
-        counts = _counts(class_counts)
+        counts = at_least_one(class_counts)
         self.margins.copy_(self.max_margin * (counts.min() / counts) ** 0.25)
         self.balanced_weights.copy_(effective_number_weights(class_counts, self.beta))
 
@@ -263,7 +277,7 @@ class LDAM(CosineHead):
         """Take up the weights once it is time."""
         start = self.reweight_epoch
         if start is None:
-            start = round(self.reweight_after * epochs)
+            start = first_epoch(self.reweight_after, epochs)
         if epoch >= start:
             self.class_weights.copy_(self.balanced_weights)
         else:
@@ -272,30 +286,12 @@ class LDAM(CosineHead):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         cosine = self.cosines(features)
         own = soft_targets(targets, self.num_classes, cosine)
-        weights = own @ self.class_weights.to(cosine)
-        losses = cross_entropy(self.scale * (cosine - self.margins * own), targets, reduction="none")
-        return (weights * losses).sum() / weights.sum()
+        return cross_entropy(self.scale * (cosine - self.margins * own), targets, self.class_weights)
 
     def extra_repr(self) -> str:
         names = ("max_margin", "beta", "reweight_after", "reweight_epoch")
         mine = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{super().extra_repr()}, {mine}"
-
-
-def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
-    """Weights (C,) in float64 on the CPU, proportional to (1 − β) / (1 − β^n), that sum to C.
-
-    Args:
-        class_counts: images per class, (C,); a class without images counts as one image.
-        beta: in [0, 1).
-    """
-    weights = 1 / (1 - beta ** _counts(class_counts))
-    return weights * (len(weights) / weights.sum())
-
-
-def _counts(class_counts: Tensor) -> Tensor:
-    """The counts in float64 on the CPU (MPS has none), each at least 1."""
-    return class_counts.detach().cpu().double().clamp_min(1)
 
 
 def _focal(logits: Tensor, gamma: float) -> Tensor:

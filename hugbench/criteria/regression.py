@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hugbench.criteria.heads import LinearHead, positive, soft_targets
 from hugbench.criteria.sphere import widen
+from hugbench.criteria.weights import weighted_mean
 from hugbench.types import Positive
 
 
@@ -32,6 +33,7 @@ class SquaredError(LinearHead):
     """
 
     bounded_logits: ClassVar[bool] = True
+    weighting = "recipe"
 
     def __init__(
         self,
@@ -49,7 +51,10 @@ class SquaredError(LinearHead):
         logits = widen(self.logits(features))
         own = soft_targets(targets, self.num_classes, logits)
         errors = (logits - self.target_value * own) ** 2
-        return ((1 + (self.true_class_weight - 1) * own) * errors).mean()
+        losses = (1 + (self.true_class_weight - 1) * own) * errors
+        if self.recipe_weights is None:
+            return losses.mean()
+        return weighted_mean(losses.mean(1), targets, self.recipe_weights)
 
     def extra_repr(self) -> str:
         mine = f"true_class_weight={self.true_class_weight!r}, target_value={self.target_value!r}"
@@ -71,6 +76,8 @@ class SigmoidBCE(LinearHead):
         arXiv 2006.07159.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__(in_features, num_classes)
         nn.init.constant_(self.bias, -math.log(num_classes - 1))
@@ -79,4 +86,4 @@ class SigmoidBCE(LinearHead):
         logits = widen(self.logits(features))
         own = soft_targets(targets, self.num_classes, logits)
         losses = nn.functional.binary_cross_entropy_with_logits(logits, own, reduction="none")
-        return losses.sum(1).mean()
+        return weighted_mean(losses.sum(1), targets, self.recipe_weights)

@@ -27,6 +27,8 @@ class CrossEntropyMHE(LinearHead):
         Liu et al., Learning towards Minimum Hyperspherical Energy, NeurIPS 2018, arXiv 1805.09298.
     """
 
+    weighting = "recipe"
+
     def __init__(
         self, in_features: int, num_classes: int, *, energy_weight: NonNegative = 10.0, s: float = 2.0
     ) -> None:
@@ -36,7 +38,7 @@ class CrossEntropyMHE(LinearHead):
         self.s = s
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        fit = cross_entropy(widen(self.logits(features)), targets)
+        fit = cross_entropy(widen(self.logits(features)), targets, self.recipe_weights)
         return fit + self.energy_weight * hyperspherical_energy(self.weight, self.s)
 
     def extra_repr(self) -> str:
@@ -60,12 +62,14 @@ class LogitNorm(LinearHead):
         Normalization, ICML 2022, arXiv 2205.09310.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, temperature: Positive = 0.04) -> None:
         super().__init__(in_features, num_classes)
         self.temperature = positive("temperature", temperature)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(self.logits(features), targets)
+        return cross_entropy(self.logits(features), targets, self.recipe_weights)
 
     def logits(self, features: Tensor) -> Tensor:
         """z / (τ ‖z‖), (B, num_classes), in [−1/τ, 1/τ], float32 at least; 0 where z is 0."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from hugbench.criteria.heads import LinearHead
+from hugbench.criteria.heads import LinearHead, cross_entropy
 from hugbench.criteria.sphere import widen
 from hugbench.types import Fraction
 
@@ -24,6 +24,8 @@ class CrossEntropy(LinearHead):
         CVPR 2016, arXiv 1512.00567, section 7.
     """
 
+    weighting = "recipe"
+
     def __init__(self, in_features: int, num_classes: int, *, label_smoothing: Fraction = 0.0) -> None:
         super().__init__(in_features, num_classes)
         if not 0 <= label_smoothing <= 1:
@@ -33,7 +35,7 @@ class CrossEntropy(LinearHead):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """The mean cross-entropy of the batch."""
         logits = widen(self.logits(features))
-        return nn.functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        return cross_entropy(logits, targets, self.recipe_weights, self.label_smoothing)
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

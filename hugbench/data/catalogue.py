@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hugbench.data.known import KNOWN, Known
-from hugbench.data.listing import PARTS, class_folders
+from hugbench.data.listing import PARTS, class_folders, image_count
+from hugbench.data.longtail import kept_counts
 from hugbench.errors import UserError, nearest
+from hugbench.suite.schema import DatasetSpec
 
 __all__ = [
     "KNOWN",
     "Found",
     "Known",
     "check",
+    "check_tail",
     "class_count",
     "dataset_names",
     "describe",
@@ -76,6 +79,36 @@ def check(name: str, root: Path, *, where: str | Path | None = None) -> None:
     """
     if name not in KNOWN and find(name, root) is None:
         raise unknown(name, root, where)
+
+
+def check_tail(spec: DatasetSpec, root: Path, *, where: str | Path | None = None) -> None:
+    """See that the long tail that a suite asks for leaves every class an image.
+
+    Files that are not images in folders are not opened: the smallest class of these is taken to be
+    as large as in a balanced set, which is the most it can be.
+
+    Args:
+        spec: of the suite.
+        root: the data folder.
+        where: what an error points to.
+
+    Raises:
+        UserError: a class would have no image; or the folders cannot be read.
+    """
+    if spec.long_tail is None:
+        return
+    found, known = find(spec.name, root), KNOWN.get(spec.name)
+    if found is not None and found.form == "folder" and found.path is not None:
+        train = found.path / "train"
+        sizes = [image_count(train / name) for name in class_folders(train)]
+    elif known is not None:
+        sizes = [known.train // len(known.classes)] * len(known.classes)
+    else:
+        raise unknown(spec.name, root, where)
+    if len(sizes) < 2 or not all(sizes):
+        return  # not a data set, as loading it will say
+    left = min(size - round(spec.validation * size) for size in sizes)
+    kept_counts(left, len(sizes), spec.long_tail, spec.max_train, where=where)
 
 
 def class_count(name: str, root: Path) -> int:

@@ -84,6 +84,19 @@ def class_folders(part: Path) -> tuple[str, ...]:
     return found
 
 
+def image_count(folder: Path) -> int:
+    """How many images the folder of a class holds.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return len(_images(folder))
+
+
+def _images(folder: Path) -> list[os.DirEntry[str]]:
+    return [e for e in _entries(folder) if e.name.lower().endswith(SUFFIXES) and e.is_file()]
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """What is in a folder, by name, without hidden entries."""
     try:
@@ -126,9 +139,7 @@ def _part(folder: Path, part: str, names: Sequence[str], note: Callable[[bytes],
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        found = [
-            e for e in _entries(folder / part / name) if e.name.lower().endswith(SUFFIXES) and e.is_file()
-        ]
+        found = _images(folder / part / name)
         if not found:
             raise UserError("no images", where=folder / part / name, expected=", ".join(SUFFIXES))
         for entry in found:

@@ -20,7 +20,7 @@ from hugbench.data.known import KNOWN, Known
 from hugbench.data.listing import Listing, Part, list_folder
 from hugbench.data.machine import available_memory
 from hugbench.data.measure import mean_and_std, measure
-from hugbench.data.splits import balanced, hold_out
+from hugbench.data.splits import balanced, hold_out, long_tailed
 from hugbench.data.streaming import StreamedImages
 from hugbench.errors import UserError
 from hugbench.suite.schema import DatasetSpec
@@ -43,9 +43,10 @@ class _Whole:
 def load(spec: DatasetSpec, root: Path, *, notify: Callable[[str], None]) -> Dataset:
     """The data set of a run.
 
-    The validation images are held out first, then `max_train` cuts what is left; mean and
-    deviation are of the images that remain to train on. Resident or streamed, the same spec gives
-    the same bits.
+    The validation images are held out first, balanced as the set is; then `max_train` cuts what is
+    left, or `long_tail`, within `max_train` if both are given. Mean and deviation are of the images
+    that remain to train on. The test images keep their balance. Resident or streamed, the same spec
+    gives the same bits.
 
     Args:
         spec: which images.
@@ -59,7 +60,7 @@ def load(spec: DatasetSpec, root: Path, *, notify: Callable[[str], None]) -> Dat
     whole = _whole(spec, root, notify)
     classes, targets = whole.classes, whole.train.targets
     left, held = hold_out(targets, classes, spec.validation, spec.validation_seed)
-    train = left[balanced(targets[left], classes, spec.max_train, spec.subset_seed, "train")]
+    train = left[_subset(targets[left], classes, spec)]
     test = balanced(whole.test.targets, classes, spec.max_test, spec.subset_seed, "test")
     mean, std = mean_and_std(whole.sums[train], math.prod(whole.train.shape[1:]))
     return Dataset(
@@ -72,6 +73,13 @@ def load(spec: DatasetSpec, root: Path, *, notify: Callable[[str], None]) -> Dat
         std=std,
         checksum=whole.checksum,
     )
+
+
+def _subset(targets: Tensor, classes: tuple[str, ...], spec: DatasetSpec) -> Tensor:
+    """Which of the images with these labels are trained on."""
+    if spec.long_tail is None:
+        return balanced(targets, classes, spec.max_train, spec.subset_seed, "train")
+    return long_tailed(targets, classes, spec.long_tail, spec.max_train)
 
 
 def _whole(spec: DatasetSpec, root: Path, notify: Callable[[str], None]) -> _Whole:

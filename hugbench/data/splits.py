@@ -1,4 +1,4 @@
-"""Which images: class-balanced subsets and stratified validation splits.
+"""Which images: class-balanced and long-tailed subsets, stratified validation splits.
 
 Everything is drawn from generators of its own, never from the run's seed, so that all runs of a
 suite see the same images.
@@ -11,8 +11,10 @@ from bisect import bisect_right
 import torch
 from torch import Tensor
 
+from hugbench.data.longtail import kept_counts
 from hugbench.errors import UserError
 from hugbench.seeding import generator
+from hugbench.suite.schema import LongTail
 
 
 def balanced(targets: Tensor, classes: tuple[str, ...], count: int | None, seed: int, part: str) -> Tensor:
@@ -45,6 +47,36 @@ def balanced(targets: Tensor, classes: tuple[str, ...], count: int | None, seed:
         )
     available = torch.bincount(targets, minlength=len(classes))
     return _choose(targets, _quotas(available, count), seed, "subset", part)
+
+
+def long_tailed(
+    targets: Tensor, classes: tuple[str, ...], tail: LongTail, max_train: int | None = None
+) -> Tensor:
+    """A subset whose class sizes fall off as `tail` says.
+
+    For one seed and class order, a class's images in a steeper tail are among those in a flatter
+    one. The images and the order of the classes are drawn independently.
+
+    Args:
+        targets: labels int64 (N,).
+        classes: names, C of them.
+        tail: imbalance factor, profile, order of the classes, seed.
+        max_train: at most this many images; the tail as a whole shrinks.
+
+    Returns:
+        Indices int64, rising.
+
+    Raises:
+        UserError: a class would have no image.
+    """
+    available = torch.bincount(targets, minlength=len(classes))
+    counts = torch.tensor(kept_counts(int(available.min()), len(classes), tail, max_train))
+    order = torch.arange(len(classes))
+    if tail.class_order == "seeded":
+        order = torch.randperm(len(classes), generator=generator(tail.seed, "long tail", "classes"))
+    quotas = torch.empty_like(counts)
+    quotas[order] = counts
+    return _choose(targets, quotas, tail.seed, "long tail", "images")
 
 
 def hold_out(targets: Tensor, classes: tuple[str, ...], fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,8 +35,11 @@ def accuracy(
     """Accuracy and calibration on clean images, overall and per class.
 
     accuracy: fraction of images whose largest logit is their class's; also per class, as subset
-        class:i. top5_accuracy (more than 5 classes): among the 5 largest. balanced_accuracy: mean of
-        the accuracies of the classes that have images.
+        class:i, and over all images of a group of classes, under the group's name: many, medium and
+        few have more than 100, 20 to 100 and fewer than 20 training images
+        (`hugbench.data.longtail.by_frequency`), and are told apart where there are at least two of
+        them. top5_accuracy (more than 5 classes): among the 5 largest. balanced_accuracy: mean of the
+        accuracies of the classes that have images.
     nearest_proxy_accuracy: the class whose proxy has the largest cosine with the features, for
         criteria that have proxies.
     nearest_class_mean_accuracy: the class whose mean has the largest cosine with the features, the
@@ -99,7 +103,8 @@ def accuracy(
         found.append(Measurement("temperature", calibration.temperature, calibration.fitted_on))
         found += _probabilistic(outputs, calibration.temperature, bins, "_calibrated")[0]
     rows = {name: column.numpy() for name, column in predictions.items()}
-    return Findings(found + per_class, rows, calibration.notes)
+    groups = _groups(hits, outputs.targets, setting.subsets)
+    return Findings(found + groups + per_class, rows, calibration.notes)
 
 
 def class_means(classifier: Classifier, setting: Setting) -> tuple[Tensor, Tensor]:
@@ -182,6 +187,12 @@ def _nearest(features: Tensor, directions: Tensor, among: Tensor | None = None) 
 def _per_class(hits: Tensor, targets: Tensor) -> list[Measurement]:
     labels = torch.bincount(targets).nonzero().flatten().tolist()
     return [_mean("accuracy", hits[targets == label], f"class:{label}") for label in labels]
+
+
+def _groups(hits: Tensor, targets: Tensor, subsets: Mapping[str, Tensor]) -> list[Measurement]:
+    """Accuracy over the images of each group of classes that has images."""
+    members = {name: torch.isin(targets, labels.to(targets)) for name, labels in subsets.items()}
+    return [_mean("accuracy", hits[inside], name) for name, inside in members.items() if inside.any()]
 
 
 def _mean(metric: str, values: Tensor, subset: str = "all") -> Measurement:

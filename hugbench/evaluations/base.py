@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hugbench.data.images import Dataset
 
@@ -32,12 +33,14 @@ class Setting:
         device: where the classifier is.
         seed: the run's seed, for evaluations that draw (through `hugbench.seeding`).
         batch_size: how many images at a time.
+        subsets: groups of classes that accuracy is reported for by name, each as labels int64.
     """
 
     dataset: Dataset
     device: torch.device
     seed: int
     batch_size: int = 500
+    subsets: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 import torch
 import yaml
+from torch import Tensor
 
 from hugbench import registry
 from hugbench.criteria.build import build_criterion
 from hugbench.data.images import Dataset
+from hugbench.data.longtail import by_frequency
 from hugbench.data.sources import load
 from hugbench.errors import CorruptFile, UserError
 from hugbench.evaluations.base import Findings, Measurement, Setting
@@ -151,7 +153,7 @@ class _Work:
             self._train(status, classifier, dataset)
         elif any(question.last for question in missing):
             load_weights(classifier, self.folder.model)
-        setting = Setting(dataset, device, run.seed)
+        setting = Setting(dataset, device, run.seed, subsets=_subsets(dataset))
         for question in missing:
             if question.last:
                 self._evaluate(status, question, classifier, setting)
@@ -314,6 +316,13 @@ def _untrained(run: Run, dataset: Dataset) -> Classifier:
         std=dataset.std,
         seed=run.seed,
     )
+
+
+def _subsets(dataset: Dataset) -> dict[str, Tensor]:
+    """The classes with many, medium and few training images, where the classes differ in that."""
+    counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes))
+    groups = by_frequency(counts.tolist())
+    return {name: torch.tensor(labels) for name, labels in groups.items()} if len(groups) > 1 else {}
 
 
 def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:

@@ -34,6 +34,11 @@ SECONDARY = {
 }
 """Metrics beside accuracy, in order, and what their columns are called."""
 
+FREQUENCIES = ("many", "medium", "few")
+"""Subsets of the test images by how many training images their classes have."""
+
+FREQUENCY_LEGEND = "many, medium, few: classes with more than 100, 20 to 100, under 20 training images."
+
 MOST_NOTES = 10
 _STYLES = {"better": "bold green", "worse": "bold red", "differs": "bold", "no result": "red"}
 
@@ -42,7 +47,8 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
     """Accuracy on clean images of every criterion, per data set, backbone, protocol, variant and subset.
 
     Each table has the accuracy over seeds, the paired difference to the baseline and what may be
-    said of it, a smaller table of the other metrics, and a caption with n, seeds and test.
+    said of it, smaller tables of the accuracy on classes with many, medium and few training images
+    (where they were told apart) and of the other metrics, and a caption with n, seeds and test.
 
     Args:
         comparison: what to show.
@@ -96,14 +102,17 @@ def _clean(comparison: Comparison, subsets: Sequence[str]) -> list[dict[str, com
 
 
 def _block(comparison: Comparison, table: Mapping[str, compared.Group]) -> list[RenderableType]:
-    """Title, accuracy, the other metrics, caption."""
+    """Title, accuracy, how it differs between frequent and rare classes, the other metrics, caption."""
     group = table["accuracy"]
+    frequencies = _frequencies(comparison, group)
+    legend = f" {FREQUENCY_LEGEND}" if frequencies else ""
     return [
         Text(_title(group.quantity), style="bold"),
         _accuracy(comparison, group),
         Text(),
-        *_others(table),
-        Text(_caption(comparison, group), style="dim"),
+        *_small_table(group, frequencies),
+        *_small_table(group, _others(table)),
+        Text(_caption(comparison, group) + legend, style="dim"),
         Text(),
     ]
 
@@ -127,17 +136,34 @@ def _accuracy(comparison: Comparison, group: compared.Group) -> Table:
     return table
 
 
-def _others(table: Mapping[str, compared.Group]) -> list[RenderableType]:
-    """The secondary metrics: means and half-widths, no tests."""
-    columns = {
+def _frequencies(comparison: Comparison, group: compared.Group) -> dict[str, list[str]]:
+    """Accuracy on the classes with many, medium and few training images."""
+    groups = {found.quantity: found for found in comparison.groups}
+    places = {name: group.quantity._replace(subset=name) for name in FREQUENCIES}
+    if group.quantity.subset != "all":
+        return {}
+    return {
+        f"{name} %": [_mean(arm.interval, 100) for arm in groups[place].arms]
+        for name, place in places.items()
+        if place in groups
+    }
+
+
+def _others(table: Mapping[str, compared.Group]) -> dict[str, list[str]]:
+    """The secondary metrics."""
+    return {
         title: [_mean(arm.interval, 100 if is_fraction(metric) else 1) for arm in table[metric].arms]
         for metric, title in SECONDARY.items()
         if metric in table
     }
+
+
+def _small_table(group: compared.Group, columns: Mapping[str, Sequence[str]]) -> list[RenderableType]:
+    """Means and half-widths, no tests; nothing without columns."""
     if not columns:
         return []
     small = _criteria_table(columns)
-    for arm, *cells in zip(table["accuracy"].arms, *columns.values(), strict=True):
+    for arm, *cells in zip(group.arms, *columns.values(), strict=True):
         small.add_row(*map(Text, (arm.criterion, *cells)), style="dim")
     return [small, Text()]
 

@@ -133,13 +133,14 @@ def check_recipe(recipe: Recipe) -> None:
     """Refuse what of a recipe Avalanche's strategies, which have loops of their own, cannot do.
 
     Raises:
-        UserError: mixup, cutmix, ema, fp16 or compile.
+        UserError: mixup, cutmix, ema, fp16, compile, class weights or class-balanced sampling.
     """
     reasons = {
         "mixup": "strategies need whole labels, for memories and for distillation",
         "cutmix": "strategies need whole labels, for memories and for distillation",
         "ema": "a strategy has one model, which it trains and keeps",
         "compile": "a strategy trains in a loop of its own",
+        "class_weights": "what is replayed changes how often a class is seen",
     }
     for key, reason in reasons.items():
         if value := getattr(recipe, key):
@@ -149,6 +150,13 @@ def check_recipe(recipe: Recipe) -> None:
                 found=value,
                 expected="the default",
             )
+    if recipe.sampling != "natural":
+        raise UserError(
+            "not in a class-incremental stream: a strategy draws its batches itself",
+            key="recipe.sampling",
+            found=recipe.sampling,
+            expected="natural",
+        )
     if recipe.precision == "fp16":
         raise UserError(
             "not in a class-incremental stream: a strategy does not scale its gradients",

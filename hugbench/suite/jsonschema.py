@@ -60,12 +60,14 @@ def json_schema() -> dict[str, Any]:
 def _section(model: type[BaseModel]) -> dict[str, Any]:
     """A model's schema without references, every property also allowed as a list (an axis)."""
     schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-    schema["properties"] = {
+    return _with_axes(schema, schema.pop("$defs", {}))
+
+
+def _with_axes(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    properties = {
         name: _axis(_inlined(prop, definitions), bare=False) for name, prop in schema["properties"].items()
     }
-    schema.pop("title", None)
-    return schema
+    return {**{key: value for key, value in schema.items() if key != "title"}, "properties": properties}
 
 
 def _protocol() -> dict[str, Any]:
@@ -84,10 +86,12 @@ def _protocol() -> dict[str, Any]:
 
 
 def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema with `$ref` replaced by what it names."""
+    """The schema with `$ref`, here or among alternatives, replaced by what it names."""
     if "$ref" in schema:
-        named = definitions[schema["$ref"].rpartition("/")[2]]
+        named = _with_axes(definitions[schema["$ref"].rpartition("/")[2]], definitions)
         return {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_inlined(option, definitions) for option in schema["anyOf"]]}
     return schema
 
 

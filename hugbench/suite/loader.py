@@ -116,6 +116,7 @@ def load_suite(
     for model in models:
         check_backbone(model.spec.backbone, where=model.node.at(("backbone",)).mark)
     recipes = _recipes(entries["recipe"], arms)
+    _check_weights(arms, recipes)
     baseline = _baseline(entries["baseline"], arms)
     _refuse_axes(baseline, arms, recipes)
     datasets = tuple(variants(entries["dataset"], DatasetSpec, "dataset", "name"))
@@ -247,6 +248,16 @@ def _own_recipes(variant: Variant[Recipe], arm: Arm) -> tuple[Variant[Recipe], .
     if arm.override is None:
         return (Variant((), variant.node, variant.spec),)
     return tuple(variants(merged(variant.node, arm.override), Recipe, "recipe"))
+
+
+def _check_weights(arms: tuple[Arm, ...], recipes: tuple[RecipeChoice, ...]) -> None:
+    """Class weights go to criteria that can weigh classes and do not do so already."""
+    for choice in recipes:
+        for arm, owns in zip(arms, choice.arms, strict=True):
+            for own in owns:
+                if own.spec.class_weights is not None:
+                    where = own.node.at(("class_weights",)).where
+                    plugins.check_weights(arm.criterion, arm.label, where)
 
 
 def _seeds(node: Node) -> tuple[int, ...]:

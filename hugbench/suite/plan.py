@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hugbench.data.longtail import fitting
 from hugbench.errors import UserError
 from hugbench.suite.loader import Suite
 from hugbench.suite.moments import Moment
@@ -131,6 +132,9 @@ def make_plan(suite: Suite) -> Plan:
 def smoke(plan: Plan, classes: dict[str, int]) -> Plan:
     """The same plan with a sliver of data, one epoch and one seed: does it work end to end?
 
+    A long tail keeps its profile; its imbalance factor is lowered so far that the sliver leaves no
+    class empty. What a recipe defers starts at once.
+
     Args:
         plan: the plan.
         classes: number of classes of each data set, by name.
@@ -145,10 +149,13 @@ def smoke(plan: Plan, classes: dict[str, int]) -> Plan:
 
 
 def _sliver(run: Run, classes: int) -> Run:
+    max_train = min(run.dataset.max_train or 1 << 62, max(256, 2 * classes))
+    tail, weights = run.dataset.long_tail, run.recipe.class_weights
     dataset = run.dataset.model_copy(
         update={
-            "max_train": min(run.dataset.max_train or 1 << 62, max(256, 2 * classes)),
+            "max_train": max_train,
             "max_test": min(run.dataset.max_test or 1 << 62, max(128, classes)),
+            "long_tail": tail and fitting(tail, classes, max_train),
         }
     )
     recipe = run.recipe.model_copy(
@@ -156,6 +163,8 @@ def _sliver(run: Run, classes: int) -> Run:
             "epochs": 1,
             "batch_size": min(run.recipe.batch_size, 64),
             "warmup_epochs": min(run.recipe.warmup_epochs, 1.0),
+            "sampling_after": 0.0,
+            "class_weights": weights and weights.model_copy(update={"after": 0.0}),
         }
     )
     parts = _parts(run.criterion, dataset, run.model, run.protocol, recipe)

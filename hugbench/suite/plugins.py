@@ -120,6 +120,35 @@ def evaluation(name: str, arguments: Node, where: str) -> EvaluationSpec:
     return EvaluationSpec(name, target, checked(filled, signatures.signature(target).schema, name)[0], name)
 
 
+def check_weights(spec: CriterionSpec, label: str, where: str) -> None:
+    """See that a criterion can be given a recipe's class weights.
+
+    Raises:
+        UserError: it takes none, or weighs the classes itself.
+    """
+    weighting = _weighting(spec)
+    if weighting == "recipe":
+        return
+    table = registry.criteria()
+    able = [name for name in sorted(table) if signatures.signature(table[name]).weighting == "recipe"]
+    raise UserError(
+        f"{label} weighs the classes itself, and would weigh them twice"
+        if weighting == "own"
+        else f"{label} takes no class weights: its loss declares no part of each class that they could weigh",
+        where=where,
+        key="recipe.class_weights",
+        expected=f"class_weights: null in its own recipe; those that take them are {', '.join(able)}",
+    )
+
+
+def _weighting(spec: CriterionSpec) -> str:
+    """`recipe`, `own` or `none`, as the criterion says of itself."""
+    if spec.kind == "dotted":
+        module, _, name = spec.target.rpartition(".")
+        return str(getattr(getattr(importlib.import_module(module), name), "weighting", "none"))
+    return signatures.signature(spec.target).weighting
+
+
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -8,11 +8,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from annotated_types import Ge
 from pydantic import Field, StringConstraints, model_validator
 
 from hugbench.types import Fraction, Frozen, NonNegative, NonNegativeInt, OpenFraction, Positive, PositiveInt
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100)]
+
+
+class LongTail(Frozen):
+    """A long-tailed subset of the training images."""
+
+    imbalance_factor: Annotated[float, Ge(1)] = Field(
+        description="images of the most frequent class for each one of the rarest"
+    )
+    profile: Literal["exponential", "step"] = Field(
+        "exponential", description="step: half of the classes keep all, the others the rarest's share"
+    )
+    class_order: Literal["fixed", "seeded"] = Field(
+        "fixed", description="fixed: the first class is the most frequent; seeded: any is, by the seed"
+    )
+    seed: int = Field(0, description="which images are kept and, with class_order seeded, of which classes")
 
 
 class DatasetSpec(Frozen):
@@ -26,8 +42,13 @@ class DatasetSpec(Frozen):
         0.0, description="fraction of each class of the training set that is held out of training"
     )
     validation_seed: int = Field(0, description="which images are held out")
+    long_tail: LongTail | None = Field(
+        None, description="make the training images long-tailed, as in LDAM; null keeps all classes whole"
+    )
     max_train: PositiveInt | None = Field(
-        None, description="at most this many training images, class-balanced; null takes all"
+        None,
+        description="at most this many training images, class-balanced or with the long tail's profile; "
+        "null takes all",
     )
     max_test: PositiveInt | None = Field(
         None, description="at most this many test images, class-balanced; null takes all"
@@ -61,6 +82,24 @@ class Augment(Frozen):
     cutout: NonNegativeInt = Field(0, description="black out one square with this many pixels a side")
 
 
+class ClassWeights(Frozen):
+    """Weights of the classes in the loss, from their numbers of training images; they sum to C."""
+
+    kind: Literal["effective_number", "inverse_frequency"] = Field(
+        description="(1 - beta) / (1 - beta^n), of Cui et al. (CVPR 2019), or 1/n"
+    )
+    beta: OpenFraction = Field(0.9999, description="of effective_number")
+    after: OpenFraction = Field(
+        0.0, description="fraction of the epochs without weights at first (LDAM-DRW: 0.8)"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClassWeights:
+        if self.kind != "effective_number" and "beta" in self.model_fields_set:
+            raise ValueError(f"beta belongs to kind effective_number, not {self.kind}")
+        return self
+
+
 class Recipe(Frozen):
     """How a model is trained."""
 
@@ -83,6 +122,15 @@ class Recipe(Frozen):
     warmup_epochs: NonNegative = Field(0.0, description="epochs of linear warm-up (one_cycle: its rise)")
     min_lr: NonNegative = Field(0.0, description="where cosine ends")
     augment: Augment = Augment()
+    sampling: Literal["natural", "class_balanced"] = Field(
+        "natural", description="class_balanced: an epoch's images are drawn, every class equally likely"
+    )
+    sampling_after: OpenFraction = Field(
+        0.0, description="fraction of the epochs with natural sampling at first"
+    )
+    class_weights: ClassWeights | None = Field(
+        None, description="weigh the classes in the loss, where the criterion can; null: all alike"
+    )
     mixup: NonNegative = Field(0.0, description="alpha of mixup; 0 is off")
     cutmix: NonNegative = Field(0.0, description="alpha of cutmix; 0 is off; with mixup, either by a coin")
     clip_grad: Positive | None = Field(None, description="largest norm of the gradient; null: unclipped")
@@ -110,6 +158,8 @@ class Recipe(Frozen):
             raise ValueError("nesterov belongs to optimizer sgd with a momentum above 0")
         if self.betas is not None and self.optimizer == "sgd":
             raise ValueError("betas belong to adamw, adam, lamb and lion; sgd has momentum")
+        if self.sampling_after and self.sampling == "natural":
+            raise ValueError("sampling_after belongs to sampling class_balanced, not natural")
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is more than epochs {self.epochs}")
         return self

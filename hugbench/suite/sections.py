@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -125,9 +126,10 @@ def explain(error: ValidationError, node: Node, model: type[BaseModel], path: st
 def _field_names(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
     for part in location:
         field = model.model_fields.get(str(part))
-        if field is None or not _is_model(field.annotation):
+        inner = _model(field.annotation) if field else None
+        if inner is None:
             return []
-        model = field.annotation  # type: ignore[assignment]
+        model = inner
     return list(model.model_fields)
 
 
@@ -160,9 +162,8 @@ def _choices(
 
 
 def _inside(node: Node, annotation: Any, path: str) -> list[tuple[tuple[tuple[str, str], ...], Node]]:
-    if _is_model(annotation):
-        return _expand(node, annotation, path)
-    return [((), node)]
+    inner = _model(annotation)
+    return [((), node)] if inner is None else _expand(node, inner, path)
 
 
 def _axis(node: Node, path: str) -> list[Node]:
@@ -186,8 +187,11 @@ def _is_value(node: Node, annotation: Any) -> bool:
     return takes_list and not (node.value and all(isinstance(child.value, tuple) for child in node.value))
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also where it may be null."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+    return models[0] if len(models) == 1 else None
 
 
 def _spelled_out(node: Node, shorthand: str) -> Node:
@@ -200,15 +204,16 @@ def _names(alternatives: list[Node], shorthand: str) -> list[str]:
     full = [_spelled_out(alternative, shorthand) for alternative in alternatives]
     names = [node.at((shorthand,)).plain() for node in full]
     unique = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
-    return names if unique else [str(node.plain()) for node in full]
+    return names if unique else [_label(node) for node in full]
 
 
 def _label(node: Node) -> str:
+    """A value as a suite writes it."""
+    if isinstance(node.value, dict):
+        return f"{{{', '.join(f'{key}: {_label(child)}' for key, child in node.value.items())}}}"
+    if node.value is None:
+        return "null"
     plain = node.plain()
-    return (
-        f"{plain:g}"
-        if isinstance(plain, float)
-        else str(plain).lower()
-        if isinstance(plain, bool)
-        else str(plain)
-    )
+    if isinstance(plain, float):
+        return f"{plain:g}"
+    return str(plain).lower() if isinstance(plain, bool) else str(plain)

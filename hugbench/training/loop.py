@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hugbench.criteria.sphere import widen
+from hugbench.criteria.weights import class_weights, first_epoch
 from hugbench.data.augment import augment, to_float
 from hugbench.data.images import Images
 from hugbench.errors import UserError
@@ -31,6 +32,7 @@ from hugbench.training.checkpoint import Checkpoint, load, save
 from hugbench.training.learner import Learner
 from hugbench.training.metrics import EpochMetrics, Meter
 from hugbench.training.mixing import mix
+from hugbench.training.sampling import class_balanced
 from hugbench.training.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def train(
         write_log(log, rows)
         on_epoch(rows[-1])
     learner.finish()
+    classifier.criterion.weigh(None)
     classifier.to(memory_format=torch.contiguous_format).eval()
 
 
@@ -122,18 +125,24 @@ class _Loop:
         self.steps = whole + (rest > 0 and not self.recipe.drop_last)
         self.meter = Meter(self.steps, self.device)
         self.loss = torch.compile(_loss_and_correct) if self.recipe.compile else _loss_and_correct
+        self.weights = None
+        if self.recipe.class_weights is not None:
+            classes = self.learner.classifier.criterion.num_classes
+            counts = torch.bincount(self.images.targets, minlength=classes)
+            self.weights = class_weights(counts, self.recipe.class_weights).float().to(self.device)
 
     def epoch(self, epoch: int) -> EpochMetrics:
         """Train for one epoch, counted from 0."""
         recipe, learner, meter = self.recipe, self.learner, self.meter
         classifier, classes = learner.classifier, learner.classifier.criterion.num_classes
         seed_everything(self.seed, *self.stage, "dropout", epoch)
-        order = torch.randperm(len(self.images), generator=self._generator("data order", epoch))
+        order = self._order(epoch)
         augmentation = self._generator("augmentation", epoch, self.device)
         mixing = np.random.default_rng(derive(self.seed, *self.stage, "mixing", epoch))
         batches = self.images.batches(recipe.batch_size, self.device, order, recipe.drop_last)
         classifier.train()
         classifier.criterion.start_epoch(epoch, recipe.epochs)
+        classifier.criterion.weigh(self._weights(epoch))
         meter.start(epoch)
         for step, (pixels, labels, _) in enumerate(batches, start=epoch * self.steps):
             inputs = to_float(augment(pixels, recipe.augment, augmentation))
@@ -146,6 +155,21 @@ class _Loop:
             norm = learner.update(loss, rate, step)
             meter.add(loss, correct, len(labels), rate, norm)
         return meter.finish()
+
+    def _order(self, epoch: int) -> Tensor:
+        """The images of an epoch, int64 (N,): each once, or drawn so that classes are equally likely."""
+        recipe, draw = self.recipe, self._generator("data order", epoch)
+        start = first_epoch(recipe.sampling_after, recipe.epochs)
+        if recipe.sampling == "natural" or epoch < start:
+            return torch.randperm(len(self.images), generator=draw)
+        return class_balanced(self.images.targets, draw)
+
+    def _weights(self, epoch: int) -> Tensor | None:
+        """The class weights of an epoch, (C,); None where all classes weigh the same."""
+        wanted = self.recipe.class_weights
+        if wanted is None or epoch < first_epoch(wanted.after, self.recipe.epochs):
+            return None
+        return self.weights
 
     def _generator(self, axis: str, epoch: int, device: torch.device | str = "cpu") -> torch.Generator:
         return generator(self.seed, *self.stage, axis, epoch, device=device)

@@ -110,6 +110,49 @@ def test_a_file_that_is_not_python(tmp_path: Path) -> None:
         signature(f"{path}:x")
 
 
+WEIGHTING = """
+from hugbench.criteria.base import Criterion
+from hugbench.criteria.long_tail import LDAM
+from hugbench.criteria.softmax import CrossEntropy as CE
+
+class Inherits(CE): pass
+class Overrides(CE):
+    def forward(self, features, targets): ...
+class Says(CE):
+    weighting: str = "recipe"
+    def forward(self, features, targets): ...
+class SaysNo(CE):
+    weighting = "none"
+class Own(LDAM): pass
+class Fresh(Criterion): pass
+class Computed(CE):
+    weighting = "re" + "cipe"
+class Further(Says): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Inherits", "recipe"),
+        ("Overrides", "none"),
+        ("Says", "recipe"),
+        ("SaysNo", "none"),
+        ("Own", "own"),
+        ("Fresh", "none"),
+        ("Computed", "none"),
+        ("Further", "recipe"),
+    ],
+)
+def test_how_classes_are_weighed_is_read_from_the_source(tmp_path: Path, name: str, expected: str) -> None:
+    path = tmp_path / "loss.py"
+    path.write_text(WEIGHTING)
+    assert signature(f"{path}:{name}").weighting == expected
+    namespace: dict[str, object] = {}
+    exec(WEIGHTING, namespace)
+    assert name == "Computed" or namespace[name].weighting == expected
+
+
 def test_an_edited_file_is_read_again(file: Path) -> None:
     before = signature(f"{file}:Plain")
     file.write_text(SOURCE + "\n# changed\n")

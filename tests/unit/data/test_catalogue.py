@@ -9,6 +9,7 @@ import pytest
 from hugbench.data import catalogue
 from hugbench.data.catalogue import KNOWN, Found
 from hugbench.errors import UserError
+from hugbench.suite.schema import DatasetSpec, LongTail
 from tests.unit.data.make import write_folder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,6 +107,38 @@ def test_class_counts(tmp_path: Path) -> None:
     assert catalogue.class_count("cifar100", tmp_path) == 100
     with pytest.raises(UserError, match="unknown data set"):
         catalogue.class_count("flower", tmp_path)
+
+
+def tailed(name: str, factor: float, **fields: object) -> DatasetSpec:
+    return DatasetSpec(name=name, long_tail=LongTail(imbalance_factor=factor), **fields)
+
+
+def test_a_tail_is_checked_before_anything_is_loaded(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    for factor in (10, 100, 4999):
+        catalogue.check_tail(tailed("cifar10", factor), nowhere)
+    catalogue.check_tail(DatasetSpec(name="cifar10"), nowhere)
+    for spec, key in (
+        (tailed("cifar10", 5001), r"long_tail\.imbalance_factor: .*expected less than 5000"),
+        (tailed("cifar100", 480, validation=0.1), r"imbalance_factor: .*expected less than 450"),
+        (tailed("cifar100", 100, max_train=1000), r"max_train: .*found 1000"),
+    ):
+        with pytest.raises(UserError, match=key) as caught:
+            catalogue.check_tail(spec, nowhere, where="suite.yaml:3:9")
+        assert str(caught.value).startswith("suite.yaml:3:9: dataset.")
+    with pytest.raises(UserError, match="unknown data set"):
+        catalogue.check_tail(tailed("trees", 2), nowhere)
+
+
+def test_a_tail_of_a_folder_is_checked_by_its_smallest_class(tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", ["a", "b"], train=6)
+    (tmp_path / "flowers" / "train" / "b" / "005.png").unlink()
+    (tmp_path / "flowers" / "train" / "b" / "notes.txt").touch()
+    catalogue.check_tail(tailed("flowers", 5), tmp_path)
+    with pytest.raises(UserError, match=r"found 6\.0; expected less than 5"):
+        catalogue.check_tail(tailed("flowers", 6), tmp_path)
+    write_folder(tmp_path / "one", ["a"])
+    catalogue.check_tail(tailed("one", 2), tmp_path)  # loading it says what is wrong
 
 
 def test_descriptions_are_plain_and_say_where_to_put_what() -> None:

@@ -15,10 +15,11 @@ from hugbench.data import sources
 from hugbench.data.decode import Decoder
 from hugbench.data.images import Dataset, Images, ResidentImages
 from hugbench.data.known import KNOWN
+from hugbench.data.longtail import class_counts, kept_counts
 from hugbench.data.sources import load
 from hugbench.data.streaming import StreamedImages
 from hugbench.errors import UserError
-from hugbench.suite.schema import DatasetSpec
+from hugbench.suite.schema import DatasetSpec, LongTail
 from tests.unit.data.make import pixels, write_folder, write_idx
 
 CPU = torch.device("cpu")
@@ -87,6 +88,31 @@ def test_the_validation_images_do_not_depend_on_max_train(tmp_path: Path) -> Non
     assert torch.bincount(small.train.targets).tolist() == [5] * 10
     held = {image.numpy().tobytes() for image in all_of(small.validation)}
     assert not held & {image.numpy().tobytes() for image in all_of(small.train)}
+
+
+def test_a_long_tail_is_cut_from_what_validation_leaves(tmp_path: Path) -> None:
+    whole = get("digits", tmp_path, validation=0.2)
+    tail = LongTail(imbalance_factor=20.0)
+    found = get("digits", tmp_path, validation=0.2, long_tail=tail)
+    smallest = int(torch.bincount(whole.train.targets).min())
+    assert torch.bincount(found.train.targets).tolist() == list(class_counts(smallest, 10, tail))
+    assert found.validation is not None
+    assert whole.validation is not None
+    assert torch.equal(all_of(found.validation), all_of(whole.validation))
+    assert torch.equal(all_of(found.test), all_of(whole.test))
+    values = all_of(found.train).double() / 255
+    assert found.mean == pytest.approx((float(values.mean()),), rel=1e-12)
+    assert found.std == pytest.approx((float(values.std(correction=0)),), rel=1e-12)
+    small = get("digits", tmp_path, validation=0.2, long_tail=tail, max_train=200)
+    assert torch.bincount(small.train.targets).tolist() == list(kept_counts(smallest, 10, tail, 200))
+
+
+def test_a_long_tail_streams_the_same_bits(tmp_path: Path) -> None:
+    write_folder(tmp_path / "set", ["a", "b", "c"], train=9, test=2)
+    options = {"long_tail": LongTail(imbalance_factor=4.0, class_order="seeded", seed=5)}
+    resident, streamed = (get("set", tmp_path, resident=kind, **options) for kind in ("always", "never"))
+    assert sorted(torch.bincount(resident.train.targets).tolist()) == [2, 4, 9]
+    assert_same(streamed, resident)
 
 
 def test_a_folder_gives_the_pixels_of_its_files(tmp_path: Path) -> None:
@@ -241,6 +267,7 @@ def test_too_few_images_for_what_is_asked(tmp_path: Path) -> None:
         ({"max_train": 2}, "max_train"),
         ({"max_test": 2}, "max_test"),
         ({"validation": 0.9}, "validation"),
+        ({"long_tail": LongTail(imbalance_factor=3.0)}, r"long_tail\.imbalance_factor"),
     ):
         with pytest.raises(UserError, match=rf"dataset\.{key}"):
             get("set", tmp_path, **options)

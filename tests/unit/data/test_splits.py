@@ -5,8 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hugbench.data.splits import balanced, hold_out
+from hugbench.data.longtail import class_counts, kept_counts
+from hugbench.data.splits import balanced, hold_out, long_tailed
 from hugbench.errors import UserError
+from hugbench.suite.schema import LongTail
 
 COUNTS = st.lists(st.integers(1, 12), min_size=2, max_size=6)
 SEEDS = st.integers(0, 2**31)
@@ -100,3 +102,78 @@ def test_a_class_that_training_would_lose_is_named() -> None:
 def test_other_seeds_hold_out_other_images() -> None:
     targets = labels([30, 30])
     assert len({tuple(hold_out(targets, ("a", "b"), 0.3, seed)[1].tolist()) for seed in range(5)}) == 5
+
+
+TAIL = LongTail(imbalance_factor=10.0)
+
+
+def tailed(targets: torch.Tensor, classes: int, **fields: object) -> list[int]:
+    spec = TAIL.model_copy(update=fields)
+    return long_tailed(targets, names([0] * classes), spec).tolist()
+
+
+@given(st.integers(2, 6), st.integers(30, 60), SEEDS, st.sampled_from(["exponential", "step"]))
+def test_a_long_tail_has_its_counts_class_by_class(classes: int, size: int, seed: int, profile: str) -> None:
+    sizes = [size + 3 * label for label in range(classes)]
+    targets = labels(sizes, seed)
+    chosen = tailed(targets, classes, profile=profile, seed=seed)
+    assert chosen == sorted(set(chosen))
+    spec = TAIL.model_copy(update={"profile": profile})
+    found = torch.bincount(targets[chosen], minlength=classes).tolist()
+    assert found == list(class_counts(min(sizes), classes, spec))
+    assert chosen == tailed(targets, classes, profile=profile, seed=seed)
+
+
+def test_a_steeper_tail_lies_within_a_flatter_one() -> None:
+    targets = labels([50] * 6)
+    for order in ("fixed", "seeded"):
+        flat, steep, steepest = (
+            set(tailed(targets, 6, imbalance_factor=factor, class_order=order, seed=4))
+            for factor in (2.0, 10.0, 40.0)
+        )
+        assert steepest < steep < flat
+
+
+def test_the_seed_draws_the_images_and_if_asked_the_order_of_the_classes() -> None:
+    targets = labels([50] * 6)
+    fixed = [tailed(targets, 6, seed=seed) for seed in range(5)]
+    assert len(set(map(tuple, fixed))) == 5
+    expected = class_counts(50, 6, TAIL)
+    orders = set()
+    for seed in range(20):
+        counts = torch.bincount(targets[tailed(targets, 6, class_order="seeded", seed=seed)]).tolist()
+        assert sorted(counts, reverse=True) == list(expected)
+        orders.add(tuple(counts))
+        assert torch.bincount(targets[tailed(targets, 6, seed=seed)]).tolist() == list(expected)
+    assert len(orders) > 10
+
+
+def test_the_images_of_a_class_do_not_depend_on_how_frequent_others_are() -> None:
+    """The two draws are axes of their own: a class's images are the first of one fixed order."""
+    targets = labels([50] * 6)
+    fixed, seeded = (set(tailed(targets, 6, class_order=order, seed=1)) for order in ("fixed", "seeded"))
+    for label in range(6):
+        own = set(torch.nonzero(targets == label).flatten().tolist())
+        assert (fixed & own) <= (seeded & own) or (seeded & own) <= (fixed & own)
+
+
+def test_every_image_is_equally_likely_in_the_tail() -> None:
+    targets, hits = labels([8, 8]), torch.zeros(16)
+    for seed in range(400):
+        hits[tailed(targets, 2, imbalance_factor=4.0, seed=seed)] += 1
+    assert (hits[targets == 0] == 400).all()
+    assert ((hits[targets == 1] - 100).abs() < 5 * 9).all()
+
+
+def test_a_tail_within_max_train_shrinks_as_a_whole() -> None:
+    targets = labels([50] * 4)
+    kept = long_tailed(targets, names([50] * 4), TAIL, 60)
+    counts = torch.bincount(targets[kept]).tolist()
+    assert counts == list(kept_counts(50, 4, TAIL, 60))
+    assert sum(counts) <= 60 < sum(class_counts(counts[0] + 1, 4, TAIL))
+    assert set(kept.tolist()) < set(tailed(targets, 4))
+
+
+def test_a_tail_that_empties_a_class_is_refused() -> None:
+    with pytest.raises(UserError, match=r"imbalance_factor.*found 10\.0; expected less than 9"):
+        long_tailed(labels([40, 9]), ("a", "b"), TAIL)

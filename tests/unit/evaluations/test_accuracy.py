@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -106,6 +108,40 @@ class TestByHand:
         assert "nearest_proxy_accuracy" not in values(
             accuracy(classifier, setting(dataset(self.train, self.test)))
         )
+
+
+class TestSubsets:
+    """Accuracy of groups of classes, which whoever makes the setting names."""
+
+    train, test = drawn(60, 7, 0), drawn(41, 7, 1)
+    groups: ClassVar = {"many": torch.tensor([0, 3]), "few": torch.tensor([1, 2, 4, 5, 6])}
+
+    def test_equals_the_slow_loop(self, classifier, setting):
+        settled = replace(setting(dataset(self.train, self.test)), subsets=self.groups)
+        findings = accuracy(classifier, settled)
+        prediction = findings.predictions["prediction"].tolist()
+        for name, labels in self.groups.items():
+            hits = [
+                target == guess
+                for target, guess in zip(self.test.targets.tolist(), prediction, strict=True)
+                if target in labels.tolist()
+            ]
+            found = [m for m in findings.measurements if m.subset == name]
+            assert [(m.metric, m.n) for m in found] == [("accuracy", len(hits))]
+            assert found[0].value == pytest.approx(sum(hits) / len(hits))
+
+    def test_no_groups_no_numbers(self, classifier, setting):
+        subsets = {
+            m.subset for m in accuracy(classifier, setting(dataset(self.train, self.test))).measurements
+        }
+        assert subsets == {"all", *(f"class:{label}" for label in range(7))}
+
+    def test_a_group_without_test_images_is_left_out(self, classifier, setting):
+        test = self.test.subset(torch.nonzero(self.test.targets != 3).flatten())
+        groups = {"few": torch.tensor([3]), "many": torch.tensor([0, 3])}
+        findings = accuracy(classifier, replace(setting(dataset(self.train, test)), subsets=groups))
+        assert values(findings, "few") == {}
+        assert values(findings, "many") == values(findings, "class:0")
 
 
 class TestBySlowLoops:

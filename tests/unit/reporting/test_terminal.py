@@ -173,6 +173,21 @@ def test_one_table_for_each_variant_and_subset_asked_for() -> None:
     assert line_of(both, "digits · test_resnet · standard · class:3")
 
 
+def test_many_medium_and_few_have_a_table_where_they_are_told_apart() -> None:
+    few = {name: {seed: value - 0.5 for seed, value in found.items()} for name, found in ACCURACY.items()}
+    rows = full(ACCURACY) + records(ACCURACY, subset="many") + records(few, subset="few")
+    text = printed(comparison_table(compare_records(rows, "cross_entropy")), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    header = next(line for line in text.splitlines() if "many %" in line)
+    assert words(header) == "criterion many % few %"
+    table = text[text.index(header) :]
+    assert words(line_of(table, "cross_entropy")) == "cross_entropy 91.00 ± 2.48 41.00 ± 2.48"
+    assert text.count("minus cross_entropy") == 1
+    assert "few: classes with more than 100, 20 to 100, under 20 training images." in words(text)
+    plain = printed(comparison_table(compare_records(full(ACCURACY), "cross_entropy")), 80)
+    assert "many" not in plain
+
+
 def test_corrupted_images_are_not_shown_as_clean() -> None:
     rows = records({"cross_entropy": {0: 0.1234}}, condition="fog", severity=3)
     text = printed(comparison_table(compare_records(rows, "cross_entropy")))

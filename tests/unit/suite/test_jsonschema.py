@@ -39,6 +39,12 @@ def test_axes_and_own_losses_satisfy_it() -> None:
         )
         == []
     )
+    tail = "dataset: {name: digits, long_tail: {imbalance_factor: [10, 50]}}"
+    assert errors(BASE.replace("dataset: digits", tail)) == []
+    tails = "dataset: {name: digits, long_tail: [null, {imbalance_factor: 10, profile: [step, exponential]}]}"
+    assert errors(BASE.replace("dataset: digits", tails)) == []
+    assert errors(BASE.replace("lr: 0.1", "lr: 0.1, augment: {flip: [true, false]}")) == []
+    assert errors(BASE.replace("lr: 0.1", "lr: 0.1, class_weights: {kind: inverse_frequency}")) == []
     assert errors(BASE.replace("hug]", "{my/loss.py:Mine: {weight: 1}}, torch.nn.CrossEntropyLoss]")) == []
 
 
@@ -51,6 +57,10 @@ def test_axes_and_own_losses_satisfy_it() -> None:
         ("dataset: digits", "dataset: 3"),
         ("hug]", "{hug: {alhpa: 1}}]"),
         ("stem: cifar", "stem: none"),
+        ("dataset: digits", "dataset: {name: digits, long_tail: {imbalance_factor: 0.5}}"),
+        ("dataset: digits", "dataset: {name: digits, long_tail: {}}"),
+        ("lr: 0.1", "lr: 0.1, class_weights: {kind: effective_number, beta: 1}"),
+        ("lr: 0.1", "lr: 0.1, augment: {flipp: true}"),
     ],
 )
 def test_what_is_wrong_does_not(old: str, new: str) -> None:

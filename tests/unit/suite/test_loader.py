@@ -107,8 +107,70 @@ def test_a_suite_is_typed(suite_file) -> None:
             ["no validation images", "dataset.validation"],
         ),
         ({"evaluations": "[]"}, ["not a list of evaluations"]),
-        ({"protocol": "standart"}, ["protocol.name", "did you mean 'standard'"]),
+        ({"protocol": "standart"}, ["unknown protocol", "did you mean 'standard'"]),
         ({"dataset": "{name: digits, validation: 1.0}"}, ["dataset.validation", "less than 1"]),
+        (
+            {"dataset": "{name: digits, long_tail: {imbalance_factor: 0.5}}"},
+            [
+                "suite.yaml:6:55: dataset.long_tail.imbalance_factor",
+                "found 0.5",
+                "greater than or equal to 1",
+            ],
+        ),
+        (
+            {"dataset": "{name: digits, long_tail: {imbalance_factr: 10}}"},
+            ["dataset.long_tail.imbalance_factr: unknown key", "did you mean 'imbalance_factor'"],
+        ),
+        ({"dataset": "{name: digits, long_tail: {}}"}, ["dataset.long_tail.imbalance_factor: missing key"]),
+        ({"dataset": "{name: digits, long_tail: 100}"}, ["dataset.long_tail", "found 100", "a mapping"]),
+        (
+            {"dataset": "{name: digits, long_tail: {imbalance_factor: 10, profile: exponentiall}}"},
+            ["dataset.long_tail.profile", "did you mean 'exponential'"],
+        ),
+        (
+            {"dataset": "{name: digits, long_tail: {imbalance_factor: [10, 10]}}"},
+            ["dataset.long_tail.imbalance_factor", "same value twice"],
+        ),
+        (
+            {"recipe": "{epochs: 2, batch_size: 64, lr: 1, sampling: balanced}"},
+            ["recipe.sampling", "did you mean 'class_balanced'"],
+        ),
+        (
+            {"recipe": "{epochs: 2, batch_size: 64, lr: 1, sampling_after: 0.5}"},
+            ["recipe", "sampling_after belongs to sampling class_balanced"],
+        ),
+        (
+            {"recipe": "{epochs: 2, batch_size: 64, lr: 1, class_weights: {beta: 0.9}}"},
+            ["recipe.class_weights.kind: missing key"],
+        ),
+        (
+            {
+                "recipe": "{epochs: 2, batch_size: 64, lr: 1, class_weights: {kind: effective_number, after: 1}}"
+            },
+            ["recipe.class_weights.after", "less than 1"],
+        ),
+        (
+            {
+                "recipe": "{epochs: 2, batch_size: 64, lr: 1, class_weights: {kind: inverse_frequency, beta: 0.9}}"
+            },
+            ["recipe.class_weights: beta belongs to kind effective_number"],
+        ),
+        (
+            {
+                "criteria": "[cross_entropy, {ldam: {}, recipe: {class_weights: {kind: inverse_frequency}}}]",
+            },
+            [
+                "suite.yaml:6:47: recipe.class_weights: ldam weighs the classes itself",
+                "those that take them are arcface, balanced_softmax",
+            ],
+        ),
+        (
+            {
+                "criteria": "[cross_entropy, torch.nn.MultiMarginLoss]",
+                "recipe": "{epochs: 2, batch_size: 64, lr: 1, class_weights: {kind: inverse_frequency}}",
+            },
+            ["recipe.class_weights: MultiMarginLoss takes no class weights", "null in its own recipe"],
+        ),
         ({"name": "'../escape'"}, ["name: not a name"]),
         ({"description": "[1]"}, ["description: not a text"]),
     ],
@@ -145,6 +207,37 @@ def test_overrides_seeds_and_criteria_from_the_command_line(suite_file) -> None:
     assert suite.seeds == (5,)
     assert suite.arms[-1].label == "CrossEntropyLoss"
     assert suite.arms[-1].criterion.kind == "dotted"
+
+
+def test_class_weights_go_to_those_that_take_them(suite_file) -> None:
+    weighted = "{epochs: 2, batch_size: 64, lr: 1, class_weights: {kind: effective_number, after: 0.8}}"
+    suite = load_suite(
+        suite_file(
+            criteria="[cross_entropy, hug, {ldam: {}, recipe: {class_weights: null}}]", recipe=weighted
+        )
+    )
+    specs = [own[0].spec.class_weights for own in suite.recipes[0].arms]
+    assert [spec and (spec.kind, spec.beta, spec.after) for spec in specs] == [
+        ("effective_number", 0.9999, 0.8),
+        ("effective_number", 0.9999, 0.8),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("declared", "taken"), [("weighting = 'recipe'", True), ("", False)])
+def test_a_loss_of_ones_own_declares_that_it_takes_weights(
+    suite_file, tmp_path: Path, declared: str, taken: bool
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"from hugbench import Criterion\nclass Mine(Criterion):\n    pass\n    {declared}\n"
+    )
+    entry = "{mine.py:Mine: {}, recipe: {class_weights: {kind: inverse_frequency}}}"
+    path = suite_file(criteria=f"[cross_entropy, {entry}]")
+    if taken:
+        assert load_suite(path).recipes[0].arms[1][0].spec.class_weights is not None
+        return
+    with pytest.raises(UserError, match="Mine takes no class weights: its loss declares no part of each"):
+        load_suite(path)
 
 
 def test_a_file_that_is_a_loss_of_ones_own(suite_file, tmp_path: Path) -> None:
@@ -243,6 +336,8 @@ def test_any_value_anywhere_is_accepted_or_refused_in_a_line(suite_file, data: s
                 "dataset",
                 "dataset.name",
                 "dataset.validation",
+                "dataset.long_tail",
+                "dataset.long_tail.imbalance_factor",
                 "model",
                 "model.backbone",
                 "model.embedding_dim",
@@ -252,6 +347,9 @@ def test_any_value_anywhere_is_accepted_or_refused_in_a_line(suite_file, data: s
                 "recipe.milestones",
                 "recipe.augment",
                 "recipe.augment.crop",
+                "recipe.sampling",
+                "recipe.class_weights",
+                "recipe.class_weights.kind",
                 "seeds",
                 "seeds.0",
                 "evaluations",

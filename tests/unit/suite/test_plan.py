@@ -6,9 +6,11 @@ import pickle
 
 import pytest
 
+from hugbench.data.longtail import kept_counts
 from hugbench.errors import UserError
 from hugbench.suite.loader import load_suite, shipped_suites
 from hugbench.suite.plan import make_plan, smoke
+from hugbench.suite.schema import ClassWeights
 
 
 def ids(path, **options) -> list[str]:
@@ -31,6 +33,35 @@ def test_lists_are_axes_and_the_plan_is_their_product(suite_file) -> None:
         "dataset=digits, model.embedding_dim=32, recipe.lr=0.1, recipe.milestones=(1,)"
     )
     assert {planned.run.recipe.milestones for planned in plan.runs} == {(1,), (1, 2)}
+
+
+def test_axes_reach_into_a_mapping_that_may_be_null(suite_file) -> None:
+    plan = make_plan(
+        load_suite(
+            suite_file(
+                dataset="{name: digits, long_tail: {imbalance_factor: [10, 50.5], profile: step}}",
+                seeds="[0]",
+            )
+        )
+    )
+    assert list(dict.fromkeys(planned.variant for planned in plan.runs)) == [
+        "dataset.long_tail.imbalance_factor=10",
+        "dataset.long_tail.imbalance_factor=50.5",
+    ]
+    assert {p.run.dataset.long_tail.profile for p in plan.runs} == {"step"}
+
+
+def test_a_mapping_that_may_be_null_is_an_axis_of_its_own(suite_file) -> None:
+    written = "[null, {imbalance_factor: 10}, {imbalance_factor: [20, 30], class_order: seeded}]"
+    plan = make_plan(load_suite(suite_file(dataset=f"{{name: digits, long_tail: {written}}}", seeds="[0]")))
+    last = "dataset.long_tail={imbalance_factor: (20, 30), class_order: seeded}"
+    assert list(dict.fromkeys(planned.variant for planned in plan.runs)) == [
+        "dataset.long_tail=null",
+        "dataset.long_tail={imbalance_factor: 10}",
+        f"{last}, dataset.long_tail.imbalance_factor=20",
+        f"{last}, dataset.long_tail.imbalance_factor=30",
+    ]
+    assert len(plan.distinct()) == len(plan.runs) == 8
 
 
 def test_a_list_for_a_field_that_is_a_list_is_its_value(suite_file) -> None:
@@ -93,6 +124,9 @@ def test_the_id_is_the_hash_of_what_changes_the_model(suite_file) -> None:
     [
         "recipe.momentum=0.9",  # the default, written out
         "dataset.resident=never",
+        "dataset.long_tail=null",
+        "recipe.sampling=natural",
+        "recipe.class_weights=null",
         "evaluations=[{accuracy: {bins: 3}}]",
         "name=other",
         "description=words",
@@ -111,6 +145,9 @@ def test_what_leaves_the_model_alone_leaves_the_id_alone(suite_file, setting: st
         "dataset.validation=0.1",
         "model.embedding_dim=null",
         "dataset.max_train=100",
+        "dataset.long_tail={imbalance_factor: 1}",
+        "recipe.sampling=class_balanced",
+        "recipe.class_weights={kind: inverse_frequency}",
         "recipe.epochs=3",
     ],
 )
@@ -139,6 +176,39 @@ def test_smoke_is_a_sliver_with_ids_of_its_own(suite_file) -> None:
     assert all(p.run.recipe.epochs == 1 and p.run.recipe.warmup_epochs <= 1 for p in small.runs)
     assert all(p.run.dataset.max_train == 256 and p.run.dataset.max_test == 128 for p in small.runs)
     assert not {p.run.run_id for p in small.runs} & {p.run.run_id for p in plan.runs}
+
+
+def test_a_long_tails_defaults_leave_its_ids_alone(suite_file) -> None:
+    short = suite_file(dataset="{name: digits, long_tail: {imbalance_factor: 10}}")
+    found = ids(short)
+    for setting in ("imbalance_factor=10.0", "profile=exponential", "class_order=fixed", "seed=0"):
+        assert ids(short, settings=[f"dataset.long_tail.{setting}"]) == found
+    for setting in ("imbalance_factor=20", "profile=step", "class_order=seeded", "seed=1"):
+        assert not set(ids(short, settings=[f"dataset.long_tail.{setting}"])) & set(found)
+
+
+def test_smoke_keeps_a_tail_and_starts_what_is_deferred(suite_file) -> None:
+    weighted = "{kind: effective_number, beta: 0.99, after: 0.8}"
+    plan = make_plan(
+        load_suite(
+            suite_file(
+                dataset="{name: cifar100, long_tail: {imbalance_factor: [4, 100], profile: step, seed: 2}}",
+                recipe="{epochs: 200, batch_size: 128, lr: 0.1, sampling: class_balanced, "
+                f"sampling_after: 0.8, class_weights: {weighted}}}",
+            )
+        )
+    )
+    tails, recipes = [], []
+    for planned in smoke(plan, {"cifar100": 100}).runs:
+        run = planned.run
+        tails.append((run.dataset.long_tail.imbalance_factor, run.dataset.max_train))
+        assert run.dataset.long_tail.profile == "step"
+        assert run.dataset.long_tail.seed == 2
+        assert min(kept_counts(500, 100, run.dataset.long_tail, run.dataset.max_train)) == 1
+        recipes.append((run.recipe.sampling, run.recipe.sampling_after, run.recipe.class_weights))
+    assert tails == [(3.0, 256)] * 4
+    expected = ClassWeights(kind="effective_number", beta=0.99)
+    assert recipes == [("class_balanced", 0.0, expected)] * 4
 
 
 def test_a_run_is_picklable(suite_file) -> None:

@@ -36,7 +36,9 @@ class TensorImages(Images):
 
 
 class SoftmaxHead(Criterion):
-    """Cross-entropy that notes how it is called."""
+    """Cross-entropy, weighted by class if wanted, that notes how it is called."""
+
+    weighting = "recipe"
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__(in_features, num_classes)
@@ -45,7 +47,7 @@ class SoftmaxHead(Criterion):
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         self.calls.append((features.dtype, targets.dtype, torch.is_autocast_enabled(features.device.type)))
-        return nn.functional.cross_entropy(self.linear(features), targets)
+        return nn.functional.cross_entropy(self.linear(features), targets, weight=self.recipe_weights)
 
     def logits(self, features: Tensor) -> Tensor:
         return self.linear(features)

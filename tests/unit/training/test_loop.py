@@ -21,8 +21,9 @@ from hugbench.seeding import generator
 from hugbench.suite.schema import Recipe
 from hugbench.training import loop
 from hugbench.training.loop import EpochMetrics, train
+from hugbench.training.sampling import class_balanced
 from hugbench.training.schedule import learning_rate
-from tests.unit.training.standin import SoftmaxHead, images, recipe, same, tiny, weights
+from tests.unit.training.standin import SoftmaxHead, TensorImages, images, recipe, same, tiny, weights
 
 
 class Killed(BaseException):
@@ -99,6 +100,10 @@ RESUMED = {
     },
     "adamw": {**FULL, "optimizer": "adamw", "lr": 0.01, "schedule": "cosine", "warmup_epochs": 1.5},
     "bf16": {"epochs": 4, "precision": "bf16", "channels_last": True},
+    "balanced": {
+        "epochs": 4, "sampling": "class_balanced", "sampling_after": 0.5, "drop_last": False,
+        "class_weights": {"kind": "inverse_frequency", "after": 0.75}
+    },
     "fp16": {"epochs": 4, "precision": "fp16"},
 }  # fmt: skip
 
@@ -153,6 +158,74 @@ def test_killed_within_an_epoch_loses_that_epoch_only(
     assert rows[0].epoch == step // 3
     torch.testing.assert_close(weights(whole), weights(resumed), rtol=1e-5, atol=1e-6)
     assert device.type != "cpu" or same(whole, resumed)
+
+
+class Weighted(SoftmaxHead):
+    """Cross-entropy that notes its class weights and how often it saw which class."""
+
+    weighting = "recipe"
+
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        self.calls.append((self.recipe_weights, torch.bincount(targets, minlength=3).tolist()))
+        return super().forward(features, targets)
+
+
+def skewed() -> TensorImages:
+    """120 images of class 0, 24 of class 1, 6 of class 2."""
+    data = images(600)
+    parts = [torch.nonzero(data.targets == label).flatten()[:n] for label, n in enumerate((120, 24, 6))]
+    return data.subset(torch.cat(parts))
+
+
+def seen(classifier: Any) -> list[list[int]]:
+    """What the criterion noted at its calls: class counts, or (weights, counts)."""
+    return [
+        call for call in classifier.criterion.calls if isinstance(call, tuple) and isinstance(call[1], list)
+    ]
+
+
+def test_class_weights_start_when_the_recipe_says(device: torch.device) -> None:
+    made = recipe(epochs=5, batch_size=75, class_weights={"kind": "inverse_frequency", "after": 0.6})
+    calls = seen(trained(made, device, data=skewed(), criterion=Weighted))
+    assert [weights is not None for weights, _ in calls] == [False] * 6 + [True] * 4
+    inverse = [1 / 120, 1 / 24, 1 / 6]
+    expected = [3 * value / sum(inverse) for value in inverse]
+    assert all(weights.tolist() == pytest.approx(expected) for weights, _ in calls[6:])
+    assert calls[-1][0].device.type == device.type
+
+
+def test_after_training_the_loss_is_unweighted(device: torch.device) -> None:
+    made = recipe(class_weights={"kind": "effective_number"})
+    found = trained(made, device, data=skewed(), criterion=Weighted)
+    assert seen(found)[0][0] is not None
+    assert found.criterion.recipe_weights is None
+
+
+def test_weights_for_a_criterion_that_takes_none_are_refused(device: torch.device) -> None:
+    class Unweighted(SoftmaxHead):
+        weighting = "none"
+
+    with pytest.raises(ValueError, match="class_weights: expected None"):
+        trained(recipe(class_weights={"kind": "effective_number"}), device, criterion=Unweighted)
+
+
+def test_class_balanced_sampling_starts_when_the_recipe_says(device: torch.device) -> None:
+    made = recipe(epochs=5, batch_size=75, sampling="class_balanced", sampling_after=0.6)
+    data = skewed()
+    calls = [counts for _, counts in seen(trained(made, device, data=data, criterion=Weighted))]
+    for epoch in range(5):
+        counts = [a + b for a, b in zip(*calls[2 * epoch : 2 * epoch + 2], strict=True)]
+        if epoch < 3:
+            assert counts == [120, 24, 6]
+        else:
+            order = class_balanced(data.targets, generator(0, "data order", epoch))
+            assert counts == torch.bincount(data.targets[order]).tolist()
+            assert min(counts) > 30  # 50 each in the mean, of 150
+
+
+def test_natural_sampling_is_what_it_was(device: torch.device) -> None:
+    made = recipe(epochs=5, sampling="class_balanced", sampling_after=0.99)
+    assert same(trained(made, device), trained(recipe(epochs=5), device)) or device.type != "cpu"
 
 
 def test_a_log_that_fell_behind_the_checkpoint_is_mended(device: torch.device, tmp_path: Path) -> None:
