@@ -264,11 +264,12 @@ def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observ
         return
     from hugbench.execution.device import find_device
     from hugbench.execution.executors import serial
-    from hugbench.execution.run import Place, check
+    from hugbench.execution.preparation import check
+    from hugbench.execution.run import Place
 
     place = Place(data, root, find_device(device))
     for planned in _representatives(pending):
-        check(planned, place, lambda text: observer(Notice(text)))
+        check(planned.run, place.data, lambda text: observer(Notice(text)))
     observer(SuiteStarted(made.suite, len(distinct), len(pending), str(root)))
     serial(pending, made.evaluations, place, observer)
 

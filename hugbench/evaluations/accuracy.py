@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,8 @@ from hugbench.evaluations.forward import Outputs, collect, each_batch
 from hugbench.models import Classifier
 from hugbench.types import PositiveInt
 
+TASK = "task_incremental_accuracy"
+
 
 def accuracy(
     classifier: Classifier,
@@ -38,14 +40,18 @@ def accuracy(
         class:i, and over all images of a group of classes, under the group's name: many, medium and
         few have more than 100, 20 to 100 and fewer than 20 training images
         (`hugbench.data.longtail.by_frequency`), and are told apart where there are at least two of
-        them. top5_accuracy (more than 5 classes): among the 5 largest. balanced_accuracy: mean of the
+        them; in a class-incremental stream also seen (the classes of all experiences so far) and
+        experience:j. top5_accuracy (more than 5 classes): among the 5 largest. balanced_accuracy: mean of the
         accuracies of the classes that have images.
+    task_incremental_accuracy (in a stream): fraction of images whose class has the largest logit among
+        the classes of its own experience; over all images, and of the same groups.
     nearest_proxy_accuracy: the class whose proxy has the largest cosine with the features, for
         criteria that have proxies.
     nearest_class_mean_accuracy: the class whose mean has the largest cosine with the features, the
         means being those of the length-1 features of the training images without augmentation,
         scaled to length 1; the nearest-mean rule of iCaRL (Rebuffi, Kolesnikov, Sperl, Lampert, CVPR
-        2017, arXiv 1611.07725, algorithm 1) over all training images.
+        2017, arXiv 1611.07725, algorithm 1) over all training images (in a stream,
+        of the classes seen so far).
     negative_log_likelihood (nats) and expected_calibration_error (Guo, Pleiss, Sun, Weinberger, ICML
         2017, arXiv 1706.04599), of softmax(logits). Logits in a fixed interval, such as HUG's cosines,
         are no log-probabilities: for these criteria both are of softmax(logits / T), and are left
@@ -88,7 +94,8 @@ def accuracy(
     if proxies is not None:
         nearest_proxy = _nearest(outputs.features, proxies.detach().float().cpu())
         found.append(_mean("nearest_proxy_accuracy", nearest_proxy == outputs.targets))
-    found.append(_mean("nearest_class_mean_accuracy", nearest_mean == outputs.targets))
+    if known.any():
+        found.append(_mean("nearest_class_mean_accuracy", nearest_mean == outputs.targets))
     predictions = {
         "index": outputs.indices,
         "target": outputs.targets,
@@ -103,7 +110,11 @@ def accuracy(
         found.append(Measurement("temperature", calibration.temperature, calibration.fitted_on))
         found += _probabilistic(outputs, calibration.temperature, bins, "_calibrated")[0]
     rows = {name: column.numpy() for name, column in predictions.items()}
-    groups = _groups(hits, outputs.targets, setting.subsets)
+    groups = _groups("accuracy", hits, outputs.targets, setting.groups())
+    if setting.experiences:
+        told = _task_incremental(outputs, setting.experiences)
+        found.append(_mean(TASK, told))
+        groups += _groups(TASK, told, outputs.targets, setting.groups())
     return Findings(found + groups + per_class, rows, calibration.notes)
 
 
@@ -111,7 +122,8 @@ def class_means(classifier: Classifier, setting: Setting) -> tuple[Tensor, Tenso
     """The mean of each class's length-1 training features (no augmentation), scaled to length 1.
 
     Returns:
-        Means (C, d), float32, and which classes have training images at all, bool (C,).
+        Means (C, d), float32, and which classes have training images at all, and in a stream have been
+        seen, bool (C,).
     """
     dataset = setting.dataset
     counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes))
@@ -121,7 +133,10 @@ def class_means(classifier: Classifier, setting: Setting) -> tuple[Tensor, Tenso
         sums.index_add_(0, targets.cpu(), normalise(features).cpu().double())
 
     each_batch(classifier, dataset.train, setting, add)
-    return normalise(sums).float(), counts > 0
+    known = counts > 0
+    if setting.seen is not None:
+        known &= torch.isin(torch.arange(len(counts)), setting.seen)
+    return normalise(sums).float(), known
 
 
 @dataclass(frozen=True)
@@ -189,10 +204,20 @@ def _per_class(hits: Tensor, targets: Tensor) -> list[Measurement]:
     return [_mean("accuracy", hits[targets == label], f"class:{label}") for label in labels]
 
 
-def _groups(hits: Tensor, targets: Tensor, subsets: Mapping[str, Tensor]) -> list[Measurement]:
-    """Accuracy over the images of each group of classes that has images."""
+def _task_incremental(outputs: Outputs, experiences: Sequence[Tensor]) -> Tensor:
+    """Whether the largest logit among the classes of an image's own experience is its class's, bool (N,)."""
+    hits = torch.zeros(len(outputs.targets), dtype=torch.bool)
+    for labels in experiences:
+        inside = torch.isin(outputs.targets, labels)
+        predicted = labels[outputs.logits[inside][:, labels].argmax(1)]
+        hits[inside] = predicted == outputs.targets[inside]
+    return hits
+
+
+def _groups(metric: str, hits: Tensor, targets: Tensor, subsets: Mapping[str, Tensor]) -> list[Measurement]:
+    """The fraction of hits among the images of each group of classes that has images."""
     members = {name: torch.isin(targets, labels.to(targets)) for name, labels in subsets.items()}
-    return [_mean("accuracy", hits[inside], name) for name, inside in members.items() if inside.any()]
+    return [_mean(metric, hits[inside], name) for name, inside in members.items() if inside.any()]
 
 
 def _mean(metric: str, values: Tensor, subset: str = "all") -> Measurement:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hugbench.data.images import Dataset
+from hugbench.suite.moments import EXPERIENCE, SEEN
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Setting:
         seed: the run's seed, for evaluations that draw (through `hugbench.seeding`).
         batch_size: how many images at a time.
         subsets: groups of classes that accuracy is reported for by name, each as labels int64.
+        experiences: the classes of each experience of a stream, in order; empty outside a stream.
+        experience: the experience that was last trained on, from 1; 0 before any, None outside a stream.
     """
 
     dataset: Dataset
@@ -41,6 +44,21 @@ class Setting:
     seed: int
     batch_size: int = 500
     subsets: Mapping[str, Tensor] = field(default_factory=dict)
+    experiences: tuple[Tensor, ...] = ()
+    experience: int | None = None
+
+    @property
+    def seen(self) -> Tensor | None:
+        """The classes of the experiences so far, int64; None outside a stream."""
+        if self.experience is None:
+            return None
+        return torch.cat([torch.empty(0, dtype=torch.int64), *self.experiences[: self.experience]])
+
+    def groups(self) -> dict[str, Tensor]:
+        """Every group of classes by name: the subsets, and in a stream seen and experience:1, ...."""
+        by_number = {f"{EXPERIENCE}{number}": labels for number, labels in enumerate(self.experiences, 1)}
+        seen = {} if self.seen is None else {SEEN: self.seen}
+        return {**self.subsets, **seen, **by_number}
 
 
 @dataclass(frozen=True)

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import yaml
-from torch import Tensor
 
 from hugbench import registry
-from hugbench.criteria.build import build_criterion
 from hugbench.data.images import Dataset
-from hugbench.data.longtail import by_frequency
-from hugbench.data.sources import load
 from hugbench.errors import CorruptFile, UserError
-from hugbench.evaluations.base import Findings, Measurement, Setting
 from hugbench.execution.environment import environment
 from hugbench.execution.events import EpochDone, Evaluated, Notice, Observer, RunDone, RunFailed, RunStarted
+from hugbench.execution.measuring import measure, setting
+from hugbench.execution.preparation import dataset_of, untrained
 from hugbench.execution.threads import set_threads
-from hugbench.models import Classifier, build, load_weights, save
+from hugbench.models import Classifier, load_weights, save
 from hugbench.registry import load_target
 from hugbench.results.store import DAMAGED, RunFolder, Status
-from hugbench.seeding import seed_everything
-from hugbench.storage import atomic, write_atomic
-from hugbench.suite.continual import ContinualSpec, check_images
+from hugbench.storage import write_atomic
 from hugbench.suite.moments import Moment
-from hugbench.suite.plan import Asked, PlannedRun, Run, asked
+from hugbench.suite.plan import Asked, PlannedRun, asked
 from hugbench.suite.plugins import EvaluationSpec
-from hugbench.suite.schema import DatasetSpec
 from hugbench.training.checkpoint import read_epoch
 from hugbench.training.loop import EpochMetrics
 
@@ -78,39 +70,6 @@ def execute(
         raise
 
 
-def check(planned: PlannedRun, place: Place, notify: Callable[[str], None]) -> None:
-    """Load the data and build the model of a run, so that bad input shows before anything starts.
-
-    Raises:
-        UserError: the data, the backbone, the criterion or the batch size does not fit.
-    """
-    run = planned.run
-    dataset = dataset_of(run.dataset, place.data, notify)
-    if isinstance(run.protocol, ContinualSpec):
-        counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).tolist()
-        check_images(run.protocol, run.recipe, counts, run.seed)
-    else:
-        _check_batches(run, dataset)
-    _untrained(run, dataset)
-
-
-def _check_batches(run: Run, dataset: Dataset) -> None:
-    if run.recipe.batch_size > len(dataset.train):
-        raise UserError(
-            "the batch is larger than the data",
-            key="recipe.batch_size",
-            found=run.recipe.batch_size,
-            expected=f"at most {len(dataset.train)}, the training images of {run.dataset.name}",
-        )
-    if not run.recipe.drop_last and len(dataset.train) % run.recipe.batch_size == 1:
-        raise UserError(
-            "an epoch's last batch would hold a single image, which batch normalisation cannot take",
-            key="recipe.drop_last",
-            found=False,
-            expected=f"true, or a batch_size that does not leave 1 of {len(dataset.train)} images over",
-        )
-
-
 @dataclass
 class _Work:
     """The steps of one run, under its lock."""
@@ -145,7 +104,7 @@ class _Work:
     def _work(self, status: Status, missing: list[Asked]) -> None:
         run, device = self.planned.run, self.place.device
         dataset = dataset_of(run.dataset, self.place.data, self._notify)
-        classifier = _untrained(run, dataset)
+        classifier = untrained(run, dataset)
         if device.type == "cpu":
             set_threads(classifier, dataset.train.shape, run.recipe.batch_size)
         classifier.to(device)
@@ -153,20 +112,20 @@ class _Work:
             self._train(status, classifier, dataset)
         elif any(question.last for question in missing):
             load_weights(classifier, self.folder.model)
-        setting = Setting(dataset, device, run.seed, subsets=_subsets(dataset))
-        for question in missing:
-            if question.last:
-                self._evaluate(status, question, classifier, setting)
-        for moment in run.moments[:-1]:
+        for moment in reversed(run.moments):
             at_moment = [question for question in missing if question.moment == moment]
-            if at_moment:
-                then = self._classifier_at(moment, dataset)
+            if not at_moment:
+                continue
+            last = moment == run.moments[-1]
+            then = classifier if last else self._classifier_at(moment, dataset)
+            where = setting(run, moment, dataset, device)
             for question in at_moment:
-                self._evaluate(status, question, then, setting)
+                first = measure(run, question, then, where, self.folder, status)
+                self.observe(Evaluated(run.run_id, question.spec.name, first.metric, first.value))
 
     def _classifier_at(self, moment: Moment, dataset: Dataset) -> Classifier:
         """The classifier as it was at a moment before the end of its training."""
-        classifier = _untrained(self.planned.run, dataset).to(self.place.device)
+        classifier = untrained(self.planned.run, dataset).to(self.place.device)
         if moment.experience != 0:
             load_weights(classifier, self.folder.snapshot(moment))
         return classifier.eval()
@@ -207,22 +166,6 @@ class _Work:
         """The files of all moments: the model, and the snapshots before it."""
         before = [moment for moment in self.planned.run.moments[:-1] if moment.experience != 0]
         return [self.folder.model, *map(self.folder.snapshot, before)]
-
-    def _evaluate(self, status: Status, question: Asked, classifier: Classifier, setting: Setting) -> None:
-        spec, key, folder = question.spec, question.key, self.folder
-        function: Callable[..., Findings] = load_target(spec.target)
-        seed_everything(self.planned.run.seed, "evaluation", spec.key)
-        findings = function(classifier, setting, **spec.values())
-        records, predictions = folder.records_file(key), folder.predictions_file(key)
-        rows = [_row(self.planned.run, question, measurement) for measurement in findings.measurements]
-        write_atomic(records, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
-        _write_predictions(predictions, findings)
-        folder.sealed(status, records, predictions)
-        status.evaluations.append(key)
-        status.notes[key] = findings.notes
-        folder.write_status(status)
-        first = findings.measurements[0]
-        self.observe(Evaluated(self.planned.run.run_id, spec.name, first.metric, first.value))
 
     def _checked(self, status: Status) -> Status:
         """The status without what is damaged on disk; each damage is reported and will be redone."""
@@ -292,66 +235,6 @@ class _Work:
 
     def _notify(self, text: str) -> None:
         self.observe(Notice(text))
-
-
-_loaded: dict[tuple[DatasetSpec, Path], Dataset] = {}
-
-
-def dataset_of(spec: DatasetSpec, root: Path, notify: Callable[[str], None]) -> Dataset:
-    """The data, loaded once per process."""
-    key = spec, root
-    if key not in _loaded:
-        _loaded[key] = load(spec, root, notify=notify)
-    return _loaded[key]
-
-
-def _untrained(run: Run, dataset: Dataset) -> Classifier:
-    channels, height, width = dataset.train.shape
-    return build(
-        run.model,
-        lambda in_features: build_criterion(run.criterion, in_features, len(dataset.classes)),
-        channels=channels,
-        image_size=(height, width),
-        mean=dataset.mean,
-        std=dataset.std,
-        seed=run.seed,
-    )
-
-
-def _subsets(dataset: Dataset) -> dict[str, Tensor]:
-    """The classes with many, medium and few training images, where the classes differ in that."""
-    counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes))
-    groups = by_frequency(counts.tolist())
-    return {name: torch.tensor(labels) for name, labels in groups.items()} if len(groups) > 1 else {}
-
-
-def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "criterion": run.criterion.name,
-        "dataset": run.dataset.name,
-        "backbone": run.model.backbone,
-        "protocol": run.protocol.label,
-        "seed": run.seed,
-        "evaluation": question.spec.name,
-        "metric": found.metric,
-        "condition": found.condition,
-        "severity": found.severity,
-        "experience": question.moment.experience,
-        "epoch": question.moment.epoch,
-        "subset": found.subset,
-        "value": found.value if math.isfinite(found.value) else None,
-        "n": found.n,
-    }
-
-
-def _write_predictions(path: Path, findings: Findings) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    table = pyarrow.table(dict(findings.predictions))
-    with atomic(path) as stream:
-        pyarrow.parquet.write_table(table, stream)
 
 
 def _lists(value: Any) -> Any:

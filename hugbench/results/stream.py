@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-SEEN = "seen"
-_EXPERIENCE = "experience:"
+from hugbench.suite.moments import EXPERIENCE, SEEN
+
 _SUFFIX = "accuracy"
 
 Matrix = Mapping[int, Mapping[int, float]]
@@ -89,7 +89,7 @@ def _matrix(rows: Iterable[Row]) -> dict[int, dict[int, float]]:
 def _experience(row: Row) -> int | None:
     """Which experience's classes a record is of, or None."""
     subset: str = row["subset"]
-    return int(subset.removeprefix(_EXPERIENCE)) if subset.startswith(_EXPERIENCE) else None
+    return int(subset.removeprefix(EXPERIENCE)) if subset.startswith(EXPERIENCE) else None
 
 
 def _mean(matrix: Matrix, places: Sequence[tuple[int, int]]) -> float | None:

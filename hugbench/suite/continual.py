@@ -18,7 +18,7 @@ from hugbench.seeding import derive
 from hugbench.suite import strategies
 from hugbench.suite.moments import Moment
 from hugbench.suite.nodes import Node
-from hugbench.suite.plugins import CriterionSpec, arguments_of, checked
+from hugbench.suite.plugins import CriterionSpec, arguments_of, canonical, checked
 from hugbench.suite.schema import Recipe
 from hugbench.types import Frozen, PositiveInt
 
@@ -91,6 +91,17 @@ class ContinualSpec(Stream):
         """Before any training, and after every experience."""
         numbers = (0, self.experiences) if self.at_once else range(self.experiences + 1)
         return tuple(Moment(experience=number) for number in numbers)
+
+    def sliver(self, images: int) -> ContinualSpec:
+        """The same stream with a memory that half of so few images can fill."""
+        limits = {"memory": images // 2, "memory_batch": max(self.experiences, 16)}
+        values = self.strategy.values()
+        fewer = {key: min(values[key], most) for key, most in limits.items() if values.get(key) is not None}
+        texts = {
+            "arguments": canonical({**values, **fewer}),
+            "changed": canonical({**arguments_of(self.strategy.changed), **fewer}),
+        }
+        return self.model_copy(update={"strategy": self.strategy.model_copy(update=texts)})
 
     def identity(self) -> dict[str, Any]:
         """What of it changes a trained model."""

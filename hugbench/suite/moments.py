@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SEEN = "seen"
+"""The subset of the classes of all experiences so far."""
+
+EXPERIENCE = "experience:"
+"""In front of a number: the subset of the classes of one experience."""
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from hugbench.data.longtail import fitting
 from hugbench.errors import UserError
+from hugbench.suite.continual import ContinualSpec
 from hugbench.suite.loader import Suite
 from hugbench.suite.moments import Moment
 from hugbench.suite.plugins import CriterionSpec, EvaluationSpec, canonical
@@ -167,8 +168,13 @@ def _sliver(run: Run, classes: int) -> Run:
             "class_weights": weights and weights.model_copy(update={"after": 0.0}),
         }
     )
-    parts = _parts(run.criterion, dataset, run.model, run.protocol, recipe)
-    return replace(run, run_id=_run_id(run.criterion.name, parts, run.seed), dataset=dataset, recipe=recipe)
+    protocol = run.protocol
+    if isinstance(protocol, ContinualSpec):
+        protocol = protocol.sliver(dataset.max_train or 0)
+        recipe = recipe.model_copy(update={"batch_size": min(recipe.batch_size, 16)})
+    parts = _parts(run.criterion, dataset, run.model, protocol, recipe)
+    run_id = _run_id(run.criterion.name, parts, run.seed)
+    return replace(run, run_id=run_id, dataset=dataset, protocol=protocol, recipe=recipe)
 
 
 def _runs(suite: Suite) -> Iterator[PlannedRun]:

@@ -9,7 +9,7 @@ import pytest
 
 from hugbench import api
 from hugbench.errors import UserError
-from hugbench.execution import run as execution
+from hugbench.execution import measuring
 from tests.e2e.conftest import TINY
 
 OPTIONS = {"seeds": [0], "device": "cpu", "settings": ["recipe.epochs=1"]}
@@ -26,7 +26,7 @@ def test_a_full_disk_stops_the_suite_and_loses_nothing(tmp_path: Path, monkeypat
         raise OSError(code, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(execution, "_write_predictions", full)
+        patch.setattr(measuring, "_write_predictions", full)
         with pytest.raises(UserError, match="results cannot be written") as caught:
             api.run(suite, results=results, **OPTIONS)
         assert caught.value.exit_code == 2

@@ -1,0 +1,74 @@
+"""What a run starts from: its data, its untrained classifier, and whether they fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hugbench.criteria.build import build_criterion
+from hugbench.data.images import Dataset
+from hugbench.data.sources import load
+from hugbench.errors import UserError
+from hugbench.models import Classifier, build
+from hugbench.suite.continual import ContinualSpec, check_images
+from hugbench.suite.plan import Run
+from hugbench.suite.schema import DatasetSpec
+
+
+def check(run: Run, data: Path, notify: Callable[[str], None]) -> None:
+    """Load the data and build the model of a run, so that bad input shows before anything starts.
+
+    Raises:
+        UserError: the data, the backbone, the criterion or the batch size does not fit.
+    """
+    dataset = dataset_of(run.dataset, data, notify)
+    if isinstance(run.protocol, ContinualSpec):
+        counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).tolist()
+        check_images(run.protocol, run.recipe, counts, run.seed)
+    else:
+        _check_batches(run, dataset)
+    untrained(run, dataset)
+
+
+def _check_batches(run: Run, dataset: Dataset) -> None:
+    if run.recipe.batch_size > len(dataset.train):
+        raise UserError(
+            "the batch is larger than the data",
+            key="recipe.batch_size",
+            found=run.recipe.batch_size,
+            expected=f"at most {len(dataset.train)}, the training images of {run.dataset.name}",
+        )
+    if not run.recipe.drop_last and len(dataset.train) % run.recipe.batch_size == 1:
+        raise UserError(
+            "an epoch's last batch would hold a single image, which batch normalisation cannot take",
+            key="recipe.drop_last",
+            found=False,
+            expected=f"true, or a batch_size that does not leave 1 of {len(dataset.train)} images over",
+        )
+
+
+_loaded: dict[tuple[DatasetSpec, Path], Dataset] = {}
+
+
+def dataset_of(spec: DatasetSpec, root: Path, notify: Callable[[str], None]) -> Dataset:
+    """The data, loaded once per process."""
+    key = spec, root
+    if key not in _loaded:
+        _loaded[key] = load(spec, root, notify=notify)
+    return _loaded[key]
+
+
+def untrained(run: Run, dataset: Dataset) -> Classifier:
+    """The classifier before training, on the CPU; the same whenever it is built."""
+    channels, height, width = dataset.train.shape
+    return build(
+        run.model,
+        lambda in_features: build_criterion(run.criterion, in_features, len(dataset.classes)),
+        channels=channels,
+        image_size=(height, width),
+        mean=dataset.mean,
+        std=dataset.std,
+        seed=run.seed,
+    )
