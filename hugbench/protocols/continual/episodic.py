@@ -85,9 +85,7 @@ class GEM(Strategy):
         labels = torch.tensor(list(self.parts.data.targets))
         self.plugin.memory_x = dict(state["rows"])
         self.plugin.memory_y = {number: labels[rows] for number, rows in state["rows"].items()}
-        self.plugin.memory_tid = {
-            number: torch.zeros_like(rows) for number, rows in state["rows"].items()
-        }
+        self.plugin.memory_tid = {number: torch.zeros_like(rows) for number, rows in state["rows"].items()}
 
 
 class _GEM(GEMPlugin):  # type: ignore[misc]

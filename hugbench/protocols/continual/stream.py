@@ -72,7 +72,9 @@ class Stream:
         experience_of = torch.zeros(len(images), dtype=torch.int64)
         for number, rows in enumerate(parts, 1):
             experience_of[rows] = number
-        self.counts = [torch.bincount(images.targets[rows], minlength=sum(map(len, classes))) for rows in parts]
+        self.counts = [
+            torch.bincount(images.targets[rows], minlength=sum(map(len, classes))) for rows in parts
+        ]
 
         source = Source(images.picker(device), recipe, device)
         self.audit = Audit(experience_of, classifier.criterion)
