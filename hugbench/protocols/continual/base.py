@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hugbench.criteria.base import Criterion
+from hugbench.errors import UserError
 from hugbench.protocols.continual.loss import Loss
 from hugbench.protocols.continual.model import RowModel
 from hugbench.protocols.continual.rows import Rows
@@ -117,6 +120,30 @@ class Strategy:
     def memory_batch(self, asked: int | None) -> int:
         """Images of a batch that come from the memory: as many as new ones if not said otherwise."""
         return self.parts.recipe.batch_size if asked is None else asked
+
+
+def try_criterion(parts: Parts, needs: str, expected: str, call: Callable[[Criterion, Tensor], object]) -> None:
+    """Make sure that a copy of the criterion does what a strategy needs of it.
+
+    Args:
+        parts: hold the criterion.
+        needs: what the strategy needs, for the message.
+        expected: what would do, for the message.
+        call: gets the copy and features (2, in_features).
+
+    Raises:
+        UserError: `call` raised.
+    """
+    criterion = copy.deepcopy(parts.model.classifier.criterion)
+    try:
+        call(criterion, torch.ones(2, criterion.in_features, device=parts.device))
+    except Exception as error:  # whatever a criterion of someone else's may raise
+        raise UserError(
+            f"{needs} ({type(error).__name__}: {error})",
+            key="protocol.strategy",
+            found=repr(criterion),
+            expected=expected,
+        ) from error
 
 
 class Silence:
