@@ -9,7 +9,8 @@ from avalanche.training import supervised
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
-from hugbench.protocols.continual.base import Strategy, endless
+from hugbench.criteria.base import Criterion
+from hugbench.protocols.continual.base import Strategy, endless, try_criterion
 from hugbench.protocols.continual.memory import ClassMemory
 from hugbench.types import PositiveInt
 
@@ -73,6 +74,8 @@ class ERACECriterion(ERACE):
         super().__init__(memory=memory, memory_batch=memory_batch)
 
     def build(self) -> SupervisedTemplate:
+        needs = "er_ace_criterion takes the criterion among the classes of a batch"
+        try_criterion(self.parts, needs, "another criterion, or another strategy", _among_two)
         live = super().build()
         live.ace_criterion = self._loss
         return live
@@ -81,3 +84,8 @@ class ERACECriterion(ERACE):
         loss = self.parts.loss
         new = loss.among(output, labels, labels.unique())
         return (loss(old_output, old_labels) + new) / 2
+
+
+def _among_two(criterion: Criterion, features: Tensor) -> Tensor:
+    labels = torch.arange(2, device=features.device)
+    return criterion.among(features, labels, labels)

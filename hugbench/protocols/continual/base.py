@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hugbench.criteria.base import Criterion
+from hugbench.errors import UserError
 from hugbench.protocols.continual.loss import Loss
 from hugbench.protocols.continual.model import RowModel
 from hugbench.protocols.continual.rows import Rows
@@ -52,7 +54,7 @@ class Parts:
         return self.model.classifier.criterion.num_classes
 
 
-class Strategy(ABC):
+class Strategy:
     """One way to learn a stream. A subclass's keyword-only arguments are its YAML schema.
 
     Everything that lives longer than an epoch, but for the model and its optimiser, is in `stored`
@@ -72,9 +74,9 @@ class Strategy(ABC):
         self.parts = parts
         self.live = self.build()
 
-    @abstractmethod
     def build(self) -> SupervisedTemplate:
         """Avalanche's strategy over `parts`."""
+        raise NotImplementedError
 
     def stored(self) -> dict[str, Any]:
         """What lives from one experience to the next; asked for before an experience begins."""
@@ -118,6 +120,30 @@ class Strategy(ABC):
     def memory_batch(self, asked: int | None) -> int:
         """Images of a batch that come from the memory: as many as new ones if not said otherwise."""
         return self.parts.recipe.batch_size if asked is None else asked
+
+
+def try_criterion(parts: Parts, needs: str, expected: str, call: Callable[[Criterion, Tensor], object]) -> None:
+    """Make sure that a copy of the criterion does what a strategy needs of it.
+
+    Args:
+        parts: hold the criterion.
+        needs: what the strategy needs, for the message.
+        expected: what would do, for the message.
+        call: gets the copy and features (2, in_features).
+
+    Raises:
+        UserError: `call` raised.
+    """
+    criterion = copy.deepcopy(parts.model.classifier.criterion)
+    try:
+        call(criterion, torch.ones(2, criterion.in_features, device=parts.device))
+    except Exception as error:  # whatever a criterion of someone else's may raise
+        raise UserError(
+            f"{needs} ({type(error).__name__}: {error})",
+            key="protocol.strategy",
+            found=repr(criterion),
+            expected=expected,
+        ) from error
 
 
 class Silence:

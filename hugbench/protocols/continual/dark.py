@@ -150,7 +150,8 @@ class _WithCriterion(supervised.DER):  # type: ignore[misc]
     """Avalanche's DER, whose loop puts the images from memory in front of the new ones."""
 
     def training_epoch(self, **kwargs: Any) -> None:
-        for self.mbatch in self.dataloader:
+        for batch in self.dataloader:
+            self.mbatch = batch
             self._unpack_minibatch()
             self._before_training_iteration(**kwargs)
             self.optimizer.zero_grad()

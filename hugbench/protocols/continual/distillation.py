@@ -9,10 +9,11 @@ import torch
 from avalanche.training import supervised
 from avalanche.training.plugins import LwFPlugin
 from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
 
-from hugbench.errors import UserError
-from hugbench.protocols.continual.base import Sorted, Strategy
-from hugbench.protocols.continual.model import RowModel, origin_of
+from hugbench.criteria.base import Criterion
+from hugbench.protocols.continual.base import Sorted, Strategy, try_criterion
+from hugbench.protocols.continual.model import origin_of
 from hugbench.types import NonNegative, Positive
 
 BOUNDED_SCALE = 16.0
@@ -93,7 +94,8 @@ class LwFCriterion(LwF):
     def _plugin(self) -> _LwF:
         criterion = self.parts.model.classifier.criterion
         scale = self.scale or (BOUNDED_SCALE if criterion.bounded_logits else 1.0)
-        _check_soft_targets(self.parts.model)
+        needs, expected = "lwf_criterion trains the criterion with soft targets", "another criterion, or lwf"
+        try_criterion(self.parts, needs, expected, _with_soft_targets)
         return _SoftTargets(self.alpha, self.temperature / scale)
 
 
@@ -123,17 +125,7 @@ class _SoftTargets(_LwF):
         strategy.loss += self.lwf.alpha * origin.model.classifier.loss_of(origin.features, targets)
 
 
-def _check_soft_targets(model: RowModel) -> None:
-    """Try the criterion on soft targets, leaving it as it is."""
-    criterion = copy.deepcopy(model.classifier.criterion)
-    device = next(model.parameters()).device
-    targets = torch.full((2, criterion.num_classes), 1 / criterion.num_classes, device=device)
-    try:
-        criterion(torch.ones(2, criterion.in_features, device=device), targets)
-    except Exception as error:  # whatever a criterion of someone else's may raise
-        raise UserError(
-            f"lwf_criterion needs a criterion that takes soft targets ({type(error).__name__}: {error})",
-            key="protocol.strategy",
-            found=repr(criterion),
-            expected="another criterion, or lwf",
-        ) from error
+def _with_soft_targets(criterion: Criterion, features: Tensor) -> Tensor:
+    targets = features.new_full((len(features), criterion.num_classes), 1 / criterion.num_classes)
+    loss: Tensor = criterion(features, targets)
+    return loss

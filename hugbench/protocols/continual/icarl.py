@@ -70,7 +70,11 @@ class ICaRL(Strategy):
             fixed_memory=True,
             **{name: common[name] for name in taken},
         )
-        self.exemplars = _Exemplars(self.size, self.parts.data, head.in_features)
+        self.exemplars = _Exemplars(self.size, self.parts.data)
+        self.exemplars.embedding_size = head.in_features
+        self.exemplars.class_means = {
+            label: torch.zeros(head.in_features, device=self.parts.device) for label in range(head.num_classes)
+        }
         live.plugins = [
             self.exemplars if isinstance(plugin, _ICaRLPlugin) else plugin for plugin in live.plugins
         ]
@@ -119,12 +123,12 @@ class ICaRL(Strategy):
 
 
 class _Exemplars(_ICaRLPlugin):  # type: ignore[misc]
-    """Avalanche's, with rows for images."""
+    """Avalanche's, with rows for images; it is told the widths that it would try a batch for."""
 
-    def __init__(self, size: int, data: Rows, width: int) -> None:
+    def __init__(self, size: int, data: Rows) -> None:
         super().__init__(size, None, True)
         self.data = data
-        self.input_size, self.embedding_size = (), width  # told, not found out by a further pass
+        self.input_size = ()
 
     def after_train_dataset_adaptation(self, strategy: SupervisedTemplate, **_: Any) -> None:
         """Put the exemplars beside the new images."""

@@ -99,11 +99,19 @@ class SI(Strategy):
         return supervised.Naive(**self.common(self.plugin))
 
     def stored(self) -> dict[str, Any]:
+        if not self.plugin.ewc_data[1]:
+            return {}
         return {
-            "weights": _tensors(self.plugin.ewc_data[0]),
             "importances": _tensors(self.plugin.ewc_data[1]),
-            **{name: _tensors(held) for name, held in self.plugin.syn_data.items()},
+            "contributions": _tensors(self.plugin.syn_data["cum_trajectory"]),
         }
+
+    def restore(self, state: dict[str, Any], done: int) -> None:
+        if state:
+            plugin = self.plugin
+            plugin.create_syn_data(self.parts.model, plugin.ewc_data, plugin.syn_data, set())
+            plugin.ewc_data[1].update(_param_data(state["importances"]))
+            plugin.syn_data["cum_trajectory"].update(_param_data(state["contributions"]))
 
     def current(self) -> dict[str, Any]:
         return {
@@ -111,21 +119,9 @@ class SI(Strategy):
             "trajectory": _tensors(self.plugin.syn_data["trajectory"]),
         }
 
-    def restore(self, state: dict[str, Any], done: int) -> None:
-        self._fill(state)
-
     def restore_current(self, state: dict[str, Any]) -> None:
-        self._fill(state)
-
-    def _fill(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        kept = {
-            "weights": self.plugin.ewc_data[0],
-            "importances": self.plugin.ewc_data[1],
-            **self.plugin.syn_data,
-        }
-        for name, held in state.items():
-            kept[name].clear()
-            kept[name].update(_param_data(held, torch.device("cpu")))
+        self.plugin.ewc_data[0].update(_param_data(state["weights"]))
+        self.plugin.syn_data["trajectory"].update(_param_data(state["trajectory"]))
 
 
 class MAS(Strategy):
@@ -197,8 +193,10 @@ def _tensors(held: Mapping[str, ParamData]) -> dict[str, Tensor]:
     return {name: data.data.detach().clone() for name, data in held.items()}
 
 
-def _param_data(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, ParamData]:
+def _param_data(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, ParamData]:
+    """What Avalanche holds, on `device`, or on the CPU."""
+    where = torch.device("cpu") if device is None else device
     return {
-        name: ParamData(name, tensor.shape, init_tensor=tensor.clone().to(device), device=device)
+        name: ParamData(name, tensor.shape, init_tensor=tensor.clone().to(where), device=where)
         for name, tensor in tensors.items()
     }

@@ -41,12 +41,6 @@ class ReplayReservoir(Strategy):
     def current(self) -> dict[str, Any]:
         return self.memory.stored()
 
-    def stored(self) -> dict[str, Any]:
-        return self.memory.stored()
-
-    def restore(self, state: dict[str, Any], done: int) -> None:
-        self.memory.restore(state)
-
     def restore_current(self, state: dict[str, Any]) -> None:
         self.memory.restore(state)
 

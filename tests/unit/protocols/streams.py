@@ -26,6 +26,32 @@ MAKE: dict[str, Callable[[], Criterion]] = {
     "hug_seen": lambda: HUG(WIDTH, CLASSES, start="random", classes="seen"),
 }
 
+STRATEGIES = [
+    "naive",
+    "cumulative",
+    "joint",
+    "replay: {memory: 21}",
+    "replay_reservoir: {memory: 20}",
+    "er_ace: {memory: 20, memory_batch: 5}",
+    "er_ace_criterion: {memory: 20, memory_batch: 5}",
+    "der: {memory: 20, memory_batch: 5}",
+    "der_criterion: {memory: 20, memory_batch: 5}",
+    "der_pp: {memory: 20, memory_batch: 5}",
+    "der_pp_criterion: {memory: 20, memory_batch: 5}",
+    "ewc: {strength: 1.0}",
+    "ewc: {strength: 1.0, mode: online, decay: 0.5}",
+    "si",
+    "mas: {strength: 0.01}",
+    "lwf",
+    "lwf_criterion",
+    "agem: {memory: 21}",
+    "gem: {memory: 21}",
+    "mir: {memory: 20, memory_batch: 5, candidates: 12}",
+    "gdumb: {memory: 20}",
+    "icarl: {memory: 20}",
+]
+"""Every strategy once, as a suite writes it."""
+
 
 class Killed(BaseException):
     """Stands for a process that ends."""
@@ -61,7 +87,8 @@ def spec(text: str, **changed: Any) -> ContinualSpec:
     name, arguments = node.value, node.with_value(None)
     if isinstance(node.value, dict):
         ((name, arguments),) = node.value.items()
-    assert isinstance(name, str) and isinstance(arguments, Node)
+    assert isinstance(name, str)
+    assert isinstance(arguments, Node)
     return ContinualSpec(**{"experiences": 3, "strategy": strategy(name, arguments, "test"), **changed})
 
 
