@@ -39,6 +39,7 @@ EVALUATIONS: dict[str, str] = {
 }
 
 PROTOCOLS: dict[str, str] = {
+    "continual": "hugbench.protocols.continual.protocol:continual",
     "standard": "hugbench.protocols.standard:standard",
 }
 

@@ -150,6 +150,7 @@ class _Work:
             log=folder.log,
             on_epoch=self._epoch,
             keep=self._keep,
+            note=self._note,
         )
         status.seconds += time.monotonic() - begun
         status.state = "trained"
@@ -161,6 +162,10 @@ class _Work:
         """Write the weights of a moment; those of the end are the run's model."""
         last = moment == self.planned.run.moments[-1]
         save(classifier, self.folder.model if last else self.folder.snapshot(moment))
+
+    def _note(self, name: str, told: Any) -> None:
+        """Write what the protocol says of the training beside the run's other files."""
+        write_atomic(self.folder.path / f"{name}.json", (json.dumps(told, indent=1) + "\n").encode())
 
     def _weights(self) -> list[Path]:
         """The files of all moments: the model, and the snapshots before it."""

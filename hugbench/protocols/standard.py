@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,6 +28,7 @@ def standard(
     log: Path | None,
     on_epoch: Callable[[EpochMetrics], None],
     keep: Callable[[Moment, Classifier], None],
+    note: Callable[[str, Any], None],
 ) -> None:
     """Train on all training images.
 
@@ -38,6 +39,7 @@ def standard(
         device, checkpoint, log, on_epoch: see `hugbench.training.loop.train`, whose errors are passed on.
         keep: called at each of the run's moments but the untrained one, before the checkpoint that
             lies behind it is written: what a killed training has passed, it has kept.
+        note: never called; what a protocol has to say of the training goes here, by name.
     """
     *before, end = run.moments
     snapshots = {moment.epoch: moment for moment in before}

@@ -122,7 +122,9 @@ class Strategy:
         return self.parts.recipe.batch_size if asked is None else asked
 
 
-def try_criterion(parts: Parts, needs: str, expected: str, call: Callable[[Criterion, Tensor], object]) -> None:
+def try_criterion(
+    parts: Parts, needs: str, expected: str, call: Callable[[Criterion, Tensor], object]
+) -> None:
     """Make sure that a copy of the criterion does what a strategy needs of it.
 
     Args:

@@ -73,7 +73,8 @@ class ICaRL(Strategy):
         self.exemplars = _Exemplars(self.size, self.parts.data)
         self.exemplars.embedding_size = head.in_features
         self.exemplars.class_means = {
-            label: torch.zeros(head.in_features, device=self.parts.device) for label in range(head.num_classes)
+            label: torch.zeros(head.in_features, device=self.parts.device)
+            for label in range(head.num_classes)
         }
         live.plugins = [
             self.exemplars if isinstance(plugin, _ICaRLPlugin) else plugin for plugin in live.plugins

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import torch
 
 from hugbench.data.images import Dataset
 from hugbench.suite.continual import ContinualSpec, check_images, check_recipe
-from hugbench.suite.schema import Recipe
+from hugbench.suite.moments import Moment
+from hugbench.suite.plan import Run
 from hugbench.training.metrics import EpochMetrics
 
 if TYPE_CHECKING:
@@ -21,37 +22,34 @@ if TYPE_CHECKING:
 def continual(
     classifier: Classifier,
     dataset: Dataset,
-    recipe: Recipe,
-    spec: ContinualSpec,
+    run: Run,
     *,
-    seed: int,
     device: torch.device,
     checkpoint: Path | None,
     log: Path | None,
     on_epoch: Callable[[EpochMetrics], None],
-    on_accounts: Callable[[list[dict[str, Any]]], None] = lambda accounts: None,
-) -> Iterator[int]:
-    """Train on a stream, and yield whenever the classifier is to be evaluated.
-
-    It yields 0 before any training, then the number of every finished experience, counted from 1;
-    `joint`, which has all classes at once, yields 0 and the last number. At each yield the
-    classifier is the live one, in evaluation mode; it must be left as it is.
+    keep: Callable[[Moment, Classifier], None],
+    note: Callable[[str, Any], None],
+) -> None:
+    """Train on a stream.
 
     `recipe.epochs` are those of each experience, and the schedule of the learning rate begins anew
     with each; the optimiser's momentum goes on. A loss that asks for class counts is told of the
     images that the stream has brought so far.
 
-    With `checkpoint` the stream goes on after the last finished epoch that is stored there; then the
-    first number that it yields is that of the experience to which that epoch belongs. The file is
+    With `checkpoint` the stream goes on after the last finished epoch that is stored there. The file is
     left behind. `log` holds a line of JSON per epoch; epochs are counted over the whole stream. The
     global generators of python, NumPy and torch are reseeded.
 
     Args:
         classifier: changed in place; its criterion has all classes.
         dataset: its `train` is trained on.
-        recipe, seed, device, checkpoint, log, on_epoch: see `hugbench.training.loop.train`.
-        spec: the stream and the strategy.
-        on_accounts: called before a yield with the accounts of all experiences so far, see
+        run: recipe, seed and protocol, a `ContinualSpec`.
+        device, checkpoint, log, on_epoch: see `hugbench.training.loop.train`.
+        keep: called after every experience with the live classifier, in evaluation mode and predicting
+            as the strategy does; with `joint`, which has all classes at once, at the end. Where a killed
+            stream had finished an experience, it is called for that one again.
+        note: called with `audit` and the accounts of all experiences so far, see
             `hugbench.protocols.continual.audit.Account`.
 
     Raises:
@@ -60,9 +58,11 @@ def continual(
         NonFiniteLoss: the loss became NaN or infinite.
         CorruptFile: the checkpoint is damaged; nothing has been trained.
     """
+    recipe, spec = run.recipe, run.protocol
+    assert isinstance(spec, ContinualSpec)
     check_recipe(recipe)
     counts = torch.bincount(dataset.train.targets, minlength=classifier.criterion.num_classes)
-    check_images(spec, recipe, counts.tolist(), seed)
+    check_images(spec, recipe, counts.tolist(), run.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Avalanche says while it is imported
         from hugbench.protocols.continual.stream import Stream
@@ -72,18 +72,14 @@ def continual(
         dataset.train,
         recipe,
         spec,
-        seed=seed,
+        seed=run.seed,
         device=device,
         checkpoint=checkpoint,
         log=log,
         on_epoch=on_epoch,
     )
-    done = stream.resume()
-    if not stream.accounts:
-        classifier.eval()
-        yield 0
-    for number in range(done + 1, len(stream.classes) + 1):
+    for number in range(stream.resume() + 1, len(stream.classes) + 1):
         stream.train(number)
-        on_accounts([account.plain() for account in stream.accounts])
+        note("audit", [account.plain() for account in stream.accounts])
         with stream.predicting():
-            yield spec.experiences if stream.joint else number
+            keep(Moment(spec.experiences if stream.joint else number), classifier)

@@ -16,8 +16,11 @@ from hugbench.data.images import Dataset, ResidentImages
 from hugbench.models import Classifier
 from hugbench.protocols.continual.protocol import continual
 from hugbench.suite.continual import ContinualSpec, strategy
+from hugbench.suite.moments import Moment
 from hugbench.suite.nodes import Node, parse
-from hugbench.suite.schema import Recipe
+from hugbench.suite.plan import Run
+from hugbench.suite.plugins import CriterionSpec
+from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
 
 CLASSES, WIDTH = 6, 8
 MAKE: dict[str, Callable[[], Criterion]] = {
@@ -51,6 +54,9 @@ STRATEGIES = [
     "icarl: {memory: 20}",
 ]
 """Every strategy once, as a suite writes it."""
+
+
+SHORT = Recipe(epochs=2, batch_size=8, lr=0.05)
 
 
 class Killed(BaseException):
@@ -94,25 +100,44 @@ def spec(text: str, **changed: Any) -> ContinualSpec:
 
 def recipe(**changed: Any) -> Recipe:
     """A short recipe with `changed` fields."""
-    return Recipe.model_validate({"epochs": 2, "batch_size": 8, "lr": 0.05, **changed})
+    return Recipe.model_validate({**SHORT.model_dump(), **changed})
 
 
-def learn(made: Classifier, stream: ContinualSpec, **options: Any) -> tuple[list[int], list[dict[str, Any]]]:
-    """Run a stream to its end: what it yielded, and the last accounts."""
+def run(stream: ContinualSpec, how: Recipe, seed: int = 0) -> Run:
+    """A run of a stream, whatever its criterion."""
+    criterion = CriterionSpec("any", "registered", "", "{}", "{}")
+    return Run("id", criterion, DatasetSpec(name="tiny"), ModelSpec(backbone="tiny"), stream, how, seed)
+
+
+def learn(
+    made: Classifier,
+    stream: ContinualSpec,
+    *,
+    dataset: Dataset | None = None,
+    recipe: Recipe = SHORT,
+    seed: int = 0,
+    keep: Callable[[int, Classifier], None] = lambda experience, now: None,
+    **options: Any,
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """Run a stream to its end: the experiences that were kept, and the last accounts."""
     accounts: list[list[dict[str, Any]]] = [[]]
-    options = {
-        "dataset": data(),
-        "recipe": recipe(),
-        "seed": 0,
-        "device": torch.device("cpu"),
-        "checkpoint": None,
-        "log": None,
-        "on_epoch": lambda row: None,
-        **options,
-    }
-    dataset, how = options.pop("dataset"), options.pop("recipe")
-    yielded = list(continual(made, dataset, how, stream, on_accounts=accounts.append, **options))
-    return yielded, accounts[-1]
+    kept: list[int] = []
+
+    def keep_moment(moment: Moment, now: Classifier) -> None:
+        assert moment.experience is not None
+        kept.append(moment.experience)
+        keep(moment.experience, now)
+
+    quiet = {"device": torch.device("cpu"), "checkpoint": None, "log": None, "on_epoch": lambda row: None}
+    continual(
+        made,
+        dataset or data(),
+        run(stream, recipe, seed),
+        keep=keep_moment,
+        note=lambda name, told: accounts.append(told),
+        **{**quiet, **options},
+    )
+    return kept, accounts[-1]
 
 
 def weights(made: nn.Module) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
-"""Streams end to end: what is yielded, what the criterion gets, and the loops they must equal."""
+"""Streams end to end: what is kept, what the criterion gets, and the loops they must equal."""
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -19,7 +20,6 @@ from hugbench.criteria.long_tail import BalancedSoftmax
 from hugbench.criteria.softmax import CrossEntropy
 from hugbench.data.augment import augment, to_float
 from hugbench.errors import NonFiniteLoss, UserError
-from hugbench.protocols.continual.protocol import continual
 from hugbench.seeding import generator
 from hugbench.suite.continual import class_sets
 from hugbench.suite.strategies import STRATEGIES as FACTS
@@ -53,8 +53,8 @@ def test_every_strategy_does_with_the_criterion_what_it_promises(
         pytest.skip("refused, see test_a_criterion_that_does_not_fit_is_refused_at_the_start")
     made = classifier(criterion)
     before = weights(made)
-    yielded, accounts = learn(made, spec(text, experiences=2), device=device)
-    assert yielded == ([0, 2] if facts.data == "all" else [0, 1, 2])
+    kept, accounts = learn(made, spec(text, experiences=2), device=device)
+    assert kept == ([2] if facts.data == "all" else [1, 2])
     assert not made.training
     assert all(parameter.grad is None for parameter in made.parameters())
     assert not torch.equal(before["backbone.0.weight"], weights(made)["backbone.0.weight"])
@@ -69,7 +69,12 @@ def test_every_strategy_does_with_the_criterion_what_it_promises(
         assert account["head_is_live"] and account["head_in_optimizer"]
         assert account["head_gradient"] > 0
     epochs = 72 // 8 * 8 * 2
-    if facts.data == "experience" and facts.new == "criterion" and "reservoir" not in text and "ace" not in text:
+    if (
+        facts.data == "experience"
+        and facts.new == "criterion"
+        and "reservoir" not in text
+        and "ace" not in text
+    ):
         assert [account["criterion_new"] for account in accounts] == [epochs, epochs]
 
 
@@ -102,10 +107,14 @@ def test_naive_is_the_obvious_loop(drop_last: bool, device: torch.device) -> Non
         mine = torch.tensor([i for i, label in enumerate(images.targets.tolist()) if label in labels])
         for epoch in range(2):
             draw = generator(3, "experience", number, "augmentation", epoch, device=device)
-            order = mine[torch.randperm(48, generator=generator(3, "experience", number, "data order", epoch))]
+            order = mine[
+                torch.randperm(48, generator=generator(3, "experience", number, "data order", epoch))
+            ]
             total = 0.0
             for step, batch in enumerate(order.split(9)[:steps]):
-                rate = 0.025 * (1 + torch.tensor((epoch * steps + step) / (2 * steps) * torch.pi).cos().item())
+                rate = 0.025 * (
+                    1 + torch.tensor((epoch * steps + step) / (2 * steps) * torch.pi).cos().item()
+                )
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 inputs = to_float(augment(pixels[batch.to(device)], how.augment, draw))
@@ -135,23 +144,12 @@ def test_joint_is_standard_training(criterion: str, device: torch.device) -> Non
 
 def test_the_first_experience_is_standard_training_on_its_images() -> None:
     stream = spec("naive", class_order="fixed")
-    found, plain = classifier("hug"), classifier("hug")
-    steps = continual(
-        found,
-        data(),
-        recipe(),
-        stream,
-        seed=0,
-        device=torch.device("cpu"),
-        checkpoint=None,
-        log=None,
-        on_epoch=lambda row: None,
-    )
-    assert [next(steps), next(steps)] == [0, 1]
+    plain, found = classifier("hug"), {}
+    learn(classifier("hug"), stream, keep=lambda number, now: found.update({number: copy.deepcopy(now)}))
     images = data().train
     first = images.subset((images.targets < 2).nonzero().flatten())
     train(plain, first, recipe(), seed=0, device=torch.device("cpu"), stage=("experience", 1))
-    assert same(found, plain)
+    assert same(found[1], plain)
 
 
 def test_cumulative_goes_through_everything_so_far() -> None:
@@ -208,29 +206,17 @@ def test_proxies_of_unseen_classes(choice: str, criterion: str) -> None:
     """They keep their place where they are ignored, and only with a criterion that can."""
     made = classifier(criterion)
     stream = spec("naive", class_order="fixed", proxies_of_unseen_classes=choice)
-    steps = continual(
-        made,
-        data(),
-        recipe(),
-        stream,
-        seed=0,
-        device=torch.device("cpu"),
-        checkpoint=None,
-        log=None,
-        on_epoch=lambda row: None,
-        on_accounts=lambda found: accounts.append(found[-1]["unseen_proxies"]),
+    before, found = made.criterion.proxies().detach().clone(), {}
+    _, accounts = learn(
+        made, stream, keep=lambda number, now: found.update({number: copy.deepcopy(now.criterion)})
     )
-    accounts: list[str] = []
-    next(steps)
-    before = made.criterion.proxies().detach().clone()
-    next(steps)
-    after = made.criterion.proxies().detach()
+    after = found[1].proxies().detach()
     ignored = choice == "ignore" and criterion == "hug_seen"
-    assert accounts == ["ignored" if ignored else "take part"]
+    assert {account["unseen_proxies"] for account in accounts} == {"ignored" if ignored else "take part"}
     assert not torch.equal(after[:2], before[:2])
     assert torch.equal(after[2:], before[2:]) == ignored
     if criterion == "hug_seen":
-        assert made.criterion.seen.tolist() == [True] * 2 + [not ignored] * 4
+        assert found[1].seen.tolist() == [True] * 2 + [not ignored] * 4
 
 
 def test_a_criterion_is_told_of_the_images_so_far() -> None:
@@ -275,7 +261,9 @@ class Restless(Criterion):
         return self.head(features)
 
 
-@pytest.mark.parametrize("text", [text for text in ANY_CRITERION if "ace_" not in text and text != "lwf_criterion"])
+@pytest.mark.parametrize(
+    "text", [text for text in ANY_CRITERION if "ace_" not in text and text != "lwf_criterion"]
+)
 def test_a_criterion_of_ones_own_is_served(text: str) -> None:
     learn(classifier(Restless), spec(text, experiences=2), recipe=recipe(epochs=1))
 
@@ -284,7 +272,11 @@ def test_a_criterion_of_ones_own_is_served(text: str) -> None:
     ("text", "criterion", "told"),
     [
         ("er_ace_criterion: {memory: 20}", Restless, "cannot be restricted"),
-        ("er_ace_criterion: {memory: 20}", lambda: MaximumClassSeparation(WIDTH, CLASSES), "cannot be restricted"),
+        (
+            "er_ace_criterion: {memory: 20}",
+            lambda: MaximumClassSeparation(WIDTH, CLASSES),
+            "cannot be restricted",
+        ),
         ("lwf_criterion", Restless, "soft targets"),
         ("mir: {memory: 20}", lambda: NTCE(WIDTH, CLASSES), "single images"),
         ("mir: {memory: 20}", lambda: SupCon(WIDTH, CLASSES), "single images"),
@@ -306,7 +298,9 @@ def test_the_protocol_imports_avalanche_only_when_a_stream_starts() -> None:
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("changed", [{"precision": "bf16"}, {"channels_last": True}, {"optimizer": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize(
+    "changed", [{"precision": "bf16"}, {"channels_last": True}, {"optimizer": "adamw", "lr": 0.01}]
+)
 @pytest.mark.parametrize("text", ["replay: {memory: 20}", "agem: {memory: 21}", "lwf"])
 def test_recipes(text: str, changed: dict[str, Any], device: torch.device) -> None:
     learn(classifier(), spec(text, experiences=2), recipe=recipe(**changed), device=device)

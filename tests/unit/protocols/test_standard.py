@@ -16,7 +16,7 @@ from hugbench.training.loop import EpochMetrics, train
 from tests.unit.training.standin import images, recipe, same, tiny
 
 DATA = Dataset("toy", ("a", "b", "c"), images(50), images(4), images(5), (0.5,), (0.2,), "0")
-QUIET = {"checkpoint": None, "log": None, "on_epoch": lambda row: None}
+QUIET = {"checkpoint": None, "log": None, "on_epoch": lambda row: None, "note": None}
 
 
 def a_run(training: Recipe) -> Run:
@@ -38,6 +38,7 @@ def test_it_trains_on_the_training_images(device: torch.device, tmp_path: Path) 
         log=tmp_path / "train.jsonl",
         on_epoch=rows.append,
         keep=lambda moment, now: kept.append(moment),
+        note=lambda name, told: None,
     )
     assert [row.epoch for row in rows] == [0, 1, 2]
     assert read_epoch(tmp_path / "resume.pt") == len((tmp_path / "train.jsonl").read_text().splitlines()) == 3
