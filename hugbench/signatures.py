@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
@@ -180,14 +181,15 @@ def validate_arguments(target: Signature, arguments: Mapping[str, Any]) -> dict[
 
 
 def _module_file(module: str, target: str) -> tuple[Path, str]:
-    """The file of a module and the package that its relative imports start from."""
+    """The file of a module and the package that its relative imports start from; nothing is imported."""
+    top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module) if module else None
-    except (ImportError, ValueError, AttributeError):
+        spec = importlib.util.find_spec(top) if top else None
+        for depth in range(len(rest)):
+            inner = ".".join([top, *rest[: depth + 1]])
+            spec = PathFinder.find_spec(inner, spec.submodule_search_locations) if spec else None
+    except (ImportError, ValueError):
         spec = None
-    except (Exception, SystemExit) as error:  # a package of someone else's, whose __init__ runs
-        told = f"cannot be imported ({type(error).__name__}: {error})"
-        raise UserError(told, key=target, found=module) from error
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UserError("no such module", key=target, found=module, expected="an installed Python module")
     return Path(spec.origin), spec.parent or ""

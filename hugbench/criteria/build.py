@@ -43,7 +43,8 @@ def build_criterion(spec: CriterionSpec, in_features: int, num_classes: int) -> 
     except Exception as error:
         if not own and not isinstance(error, TypeError | ValueError):
             raise
-        told = f"cannot be built ({type(error).__name__}: {error})" if own else str(error)
+        plain = isinstance(error, ValueError) or not own
+        told = str(error) if plain else f"cannot be built ({type(error).__name__}: {error})"
         where = _line(error, found) if own else None
         raise UserError(told, where=where, key=f"criteria.{spec.name}") from error
     if own:
