@@ -153,7 +153,15 @@ def _existing(path: Path) -> Path:
 
 
 def _plugins(table: dict[str, str]) -> list[tuple[str, str]]:
-    return [(name, _first_line(signatures.signature(target).doc)) for name, target in sorted(table.items())]
+    return [(name, _summary(target)) for name, target in sorted(table.items())]
+
+
+def _summary(target: str) -> str:
+    """The first line of a plug-in's docstring, or why an installed one cannot be read."""
+    try:
+        return _first_line(signatures.signature(target).doc)
+    except UserError as error:
+        return f"cannot be used: {error}"
 
 
 def _first_line(doc: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from hugbench import registry
 from hugbench.cli import app
-from hugbench.describe import show
+from hugbench.describe import entries, show
 from hugbench.errors import UserError
 from hugbench.registry import CRITERIA
 from hugbench.suite.baselines import read_baseline, shipped_baselines
@@ -37,6 +38,14 @@ def test_the_command_line_prints_citation_and_recipe(monkeypatch) -> None:
     assert str(text.citation) in printed
     assert "recipe" in printed
     assert "baselines/hug.yaml" in printed
+
+
+def test_a_broken_package_leaves_the_others_listed(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "installed_criteria", lambda: {"theirs": "no_such_package:Loss"})
+    found = {entry.name: entry.summary for entry in entries("criteria")}
+    assert set(found) == {*CRITERIA, "theirs"}
+    assert found["theirs"].startswith("cannot be used: no_such_package:Loss: no such module")
+    assert "cannot be used" not in found["hug"]
 
 
 def test_other_things_have_none() -> None:
