@@ -144,8 +144,9 @@ def _find(name: str, folder: Path, where: str) -> Path:
     for candidate in (folder / path, path):
         if candidate.is_file():
             return candidate
-    if path.parent in (Path(), Path(FOLDER)) and path.stem in shipped:
-        return shipped[path.stem]
+    same = shipped.get(path.stem)
+    if same is not None and path in (Path(same.name), Path(FOLDER, same.name)):
+        return same
     near = nearest(path.stem, shipped)
     raise UserError(
         "no such baseline",
