@@ -30,7 +30,7 @@ Criteria = Annotated[
     typer.Option(
         "--criterion",
         metavar="NAME",
-        help="Add a criterion: a name, a dotted path or FILE.py:Class. Repeatable.",
+        help="Add a criterion: a name, a dotted path, FILE.py:Class or a baseline's FILE.yaml. Repeatable.",
     ),
 ]
 Data = Annotated[
@@ -203,7 +203,7 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(help="A name that `hugbench list` shows.")], as_json: Json = False
 ) -> None:
-    """Show one criterion, evaluation, data set or suite: equation, arguments, source."""
+    """Show one criterion, baseline, evaluation, data set or suite: equation, arguments, source."""
     from hugbench import describe
 
     found = describe.show(name)
@@ -211,13 +211,18 @@ def show(
         _print_json(found)
         return
     typer.echo(f"{found['kind']} {name}\n")
-    typer.echo(f"{found.get('doc', '')}\n")
+    if found.get("doc"):
+        typer.echo(f"{found['doc']}\n")
     if found.get("arguments"):
         rows = [
             [arg["name"], arg["type"], "required" if arg["default"] is None else arg["default"]]
             for arg in found["arguments"]
         ]
         _table("Arguments", ["name", "type", "default"], rows)
+    if found.get("baseline"):
+        texts = found["baseline"].items()
+        rows = [[key, text if isinstance(text, str) else json.dumps(text)] for key, text in texts]
+        _table("Baseline", ["", ""], rows)
     for key in ("target", "file"):
         if key in found:
             typer.echo(f"{key}: {found[key]}")

@@ -14,6 +14,7 @@ from hugbench import registry, signatures
 from hugbench.backbones import backbone_names
 from hugbench.data import catalogue
 from hugbench.errors import UserError, nearest
+from hugbench.suite.baselines import read_baseline, shipped_baselines
 from hugbench.suite.loader import load_suite, shipped_suites
 from hugbench.suite.nodes import read
 
@@ -51,7 +52,10 @@ def entries(kind: str | None = None) -> list[Entry]:
 
 
 def show(name: str) -> dict[str, Any]:
-    """All about one criterion, evaluation, protocol, data set or suite, as plain data.
+    """All about one criterion, baseline, evaluation, protocol, data set or suite, as plain data.
+
+    A criterion that is among the shipped baselines has a `baseline`: its tuned arguments and recipe,
+    whether they are tuned, citation and notes.
 
     Raises:
         UserError: nothing is called so; names the nearest.
@@ -62,7 +66,9 @@ def show(name: str) -> dict[str, Any]:
         ("protocol", registry.PROTOCOLS),
     ):
         if name in table:
-            return {"kind": kind, "name": name, **_plugin(table[name])}
+            return {"kind": kind, "name": name, **_plugin(table[name]), **_baseline(name, kind)}
+    if name in shipped_baselines():
+        return {"kind": "baseline", "name": name, **_baseline(name)}
     if name in catalogue.KNOWN:
         return {"kind": "dataset", "name": name, **catalogue.describe(name)}
     if name in shipped_suites():
@@ -70,7 +76,7 @@ def show(name: str) -> dict[str, Any]:
         return {"kind": "suite", "name": name, "doc": suite.description, "file": str(suite.source)}
     if name in backbone_names():
         return {"kind": "backbone", "name": name, "doc": f"timm.create_model({name!r})"}
-    known = [entry.name for entry in entries()] + list(backbone_names())
+    known = [entry.name for entry in entries()] + list(backbone_names()) + list(shipped_baselines())
     raise UserError(
         "nothing is called so",
         where="show",
@@ -112,6 +118,25 @@ def _plugin(target: str) -> dict[str, Any]:
     }
 
 
+def _baseline(name: str, kind: str = "criterion") -> dict[str, Any]:
+    """The shipped baseline of that name, if a criterion has one."""
+    file = shipped_baselines().get(name) if kind == "criterion" else None
+    if file is None:
+        return {}
+    found = read_baseline(file)
+    text = found.text
+    return {
+        "baseline": {
+            "file": str(file),
+            "criterion": text.criterion if isinstance(text.criterion, str) else dict(text.criterion),
+            "recipe": text.recipe,
+            "tuned": text.tuned,
+            "citation": None if text.citation is None else str(text.citation),
+            "notes": text.notes.strip(),
+        }
+    }
+
+
 def _devices() -> list[str]:
     """cpu, and every accelerator that torch can use."""
     import torch
@@ -128,7 +153,15 @@ def _existing(path: Path) -> Path:
 
 
 def _plugins(table: dict[str, str]) -> list[tuple[str, str]]:
-    return [(name, _first_line(signatures.signature(target).doc)) for name, target in sorted(table.items())]
+    return [(name, _summary(target)) for name, target in sorted(table.items())]
+
+
+def _summary(target: str) -> str:
+    """The first line of a plug-in's docstring, or why an installed one cannot be read."""
+    try:
+        return _first_line(signatures.signature(target).doc)
+    except UserError as error:
+        return f"cannot be used: {error}"
 
 
 def _first_line(doc: str) -> str:

@@ -42,7 +42,7 @@ class UserError(HugbenchError):
         expected: str | None = None,
         nearest: str | None = None,
     ) -> None:
-        self.message = message
+        self.message = " ".join(message.split())  # what others raise may have several lines
         self.where = None if where is None else str(where)
         self.key = key
         self.found = found

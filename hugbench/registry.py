@@ -75,7 +75,7 @@ def installed_criteria() -> dict[str, str]:
     """Criteria that other installed packages offer through the entry point `hugbench.criteria`."""
     from importlib.metadata import entry_points
 
-    return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {point.name: f"{point.module}:{point.attr}" for point in entry_points(group=ENTRY_POINTS)}
 
 
 def criteria() -> dict[str, str]:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import itertools
 import types as python_types
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, PydanticUserError, create_model
 
 from hugbench import types
 from hugbench.errors import UserError, nearest
@@ -84,9 +87,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class _Module:
+    """A file of Python; `package` is where its relative imports start, empty for a file by path."""
+
     path: Path
     tree: ast.Module
     sha256: str
+    package: str = ""
 
     def definition(self, name: str) -> ast.ClassDef | ast.FunctionDef | None:
         for node in self.tree.body:
@@ -95,31 +101,55 @@ class _Module:
         return None
 
     def imported(self, name: str) -> str | None:
-        """The `module:name` that `name` is imported from, or None."""
-        for node in self.tree.body:
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        """The `module:name` that `name` is imported from, or None; under TYPE_CHECKING counts, too."""
+        blocks = [node.body for node in self.tree.body if isinstance(node, ast.If)]
+        for node in itertools.chain(self.tree.body, *blocks):
+            if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
-                        return f"{node.module}:{alias.name}"
+                        return self._absolute(node, alias.name)
         return None
+
+    def _absolute(self, node: ast.ImportFrom, name: str) -> str | None:
+        """What a relative import means, if this is a module of a package."""
+        if not node.level:
+            return f"{node.module}:{name}"
+        package = self.package.split(".")
+        if not self.package or node.level > len(package):
+            return None
+        parts = package[: len(package) - node.level + 1] + ([node.module] if node.module else [])
+        return f"{'.'.join(parts)}:{name}"
 
 
 def signature(target: str) -> Signature:
     """The signature of `package.module:Name` or `path/to/file.py:Name`.
 
+    A name that a module imports from another of its package is read there.
+
     Raises:
         UserError: no such file, module or name; not Python; an argument without a usable default.
     """
-    place, _, name = target.rpartition(":")
-    path = Path(place) if place.endswith(".py") else _module_file(place, target)
-    return _signature(path, name, path.stat().st_mtime_ns if path.exists() else 0)
+    seen: list[str] = []
+    while target not in seen:
+        seen.append(target)
+        place, _, name = target.rpartition(":")
+        path, package = (Path(place), "") if place.endswith(".py") else _module_file(place, target)
+        found = _signature(path, package, name, path.stat().st_mtime_ns if path.exists() else 0)
+        if isinstance(found, Signature):
+            return found
+        target = found
+    raise UserError("is imported in a circle", key=seen[0], found=" from ".join(seen))
 
 
 @lru_cache(maxsize=256)
-def _signature(path: Path, name: str, _modified: int) -> Signature:
-    module = _read(path)
+def _signature(path: Path, package: str, name: str, _modified: int) -> Signature | str:
+    """The signature of what a file defines, or the place in its package that it is imported from."""
+    module = _read(path, package)
     definition = module.definition(name)
     if definition is None:
+        origin = module.imported(name)
+        if origin is not None and package and _top(origin) == _top(package):
+            return origin
         names = [n.name for n in module.tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
         listed = ", ".join(names) or "no class or function is defined there"
         raise UserError(
@@ -129,7 +159,12 @@ def _signature(path: Path, name: str, _modified: int) -> Signature:
     function = _constructor(module, definition) if isinstance(definition, ast.ClassDef) else definition
     parameters = _parameters(function, of_class) if function is not None else []
     fields = {arg.arg: _field(arg, default, path) for arg, default in parameters}
-    schema: type[BaseModel] = create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload]
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of arguments called json or copy
+            schema: type[BaseModel] = create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload]
+    except (NameError, TypeError, ValueError, PydanticUserError) as error:
+        where = f"{path}:{definition.lineno}"
+        raise UserError(f"takes an argument that a suite cannot name ({error})", where=where) from error
     arguments = tuple(_argument(arg, default) for arg, default in parameters)
     doc = ast.get_docstring(definition) or ""
     weighting = _weighting(module, definition) if isinstance(definition, ast.ClassDef) else "none"
@@ -145,17 +180,27 @@ def validate_arguments(target: Signature, arguments: Mapping[str, Any]) -> dict[
     return target.schema.model_validate(dict(arguments)).model_dump()
 
 
-def _module_file(module: str, target: str) -> Path:
+def _module_file(module: str, target: str) -> tuple[Path, str]:
+    """The file of a module and the package that its relative imports start from; nothing is imported."""
+    top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
+        spec = importlib.util.find_spec(top) if top else None
+        for depth in range(len(rest)):
+            inner = ".".join([top, *rest[: depth + 1]])
+            spec = PathFinder.find_spec(inner, spec.submodule_search_locations) if spec else None
+    except (ImportError, ValueError):
         spec = None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UserError("no such module", key=target, found=module, expected="an installed Python module")
-    return Path(spec.origin)
+    return Path(spec.origin), spec.parent or ""
 
 
-def _read(path: Path) -> _Module:
+def _top(target: str) -> str:
+    """The top package of `package.module` or `package.module:Name`."""
+    return target.partition(":")[0].partition(".")[0]
+
+
+def _read(path: Path, package: str = "") -> _Module:
     try:
         source = path.read_bytes()
         tree = ast.parse(source, filename=str(path))
@@ -165,7 +210,7 @@ def _read(path: Path) -> _Module:
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else str(path)
         raise UserError(f"is not Python: {getattr(error, 'msg', error)}", where=where) from None
-    return _Module(path, tree, hashlib.sha256(source).hexdigest())
+    return _Module(path, tree, hashlib.sha256(source).hexdigest(), package)
 
 
 def _constructor(module: _Module, definition: ast.ClassDef) -> ast.FunctionDef | None:
@@ -196,11 +241,11 @@ def _bases(module: _Module, definition: ast.ClassDef) -> Iterator[tuple[_Module,
     for base in definition.bases:
         if not isinstance(base, ast.Name):
             continue
-        parent, home = module.definition(base.id), module
-        origin = module.imported(base.id)
-        if parent is None and origin is not None and origin.startswith("hugbench."):
-            home = _read(_module_file(origin.rpartition(":")[0], origin))
-            parent = home.definition(origin.rpartition(":")[2])
+        parent, home, name = module.definition(base.id), module, base.id
+        while parent is None and (origin := home.imported(name)) and _top(origin) == "hugbench":
+            place, _, name = origin.rpartition(":")
+            home = _read(*_module_file(place, origin))
+            parent = home.definition(name)
         if isinstance(parent, ast.ClassDef):
             yield home, parent
 

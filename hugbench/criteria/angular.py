@@ -53,7 +53,7 @@ class CosFace(CosineHead):
 
     Source:
         Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018,
-        arXiv 1801.09414, equation 4.
+        arXiv 1801.09414.
     """
 
     weighting = "recipe"
@@ -89,7 +89,7 @@ class ArcFace(CosineHead):
 
     Source:
         Deng, Guo, Xue, Zafeiriou, ArcFace: Additive Angular Margin Loss for Deep Face Recognition,
-        CVPR 2019, arXiv 1801.07698, equation 3.
+        CVPR 2019, arXiv 1801.07698.
     """
 
     weighting = "recipe"

@@ -167,6 +167,7 @@ def _check_input(module: nn.Module, args: tuple[Tensor, Tensor]) -> None:
         )
 
 
-def _check_output(module: nn.Module, args: object, loss: Tensor) -> None:
-    if loss.ndim != 0:
-        raise ValueError(f"{type(module).__name__}: expected a scalar loss, found shape {tuple(loss.shape)}")
+def _check_output(module: nn.Module, args: object, loss: object) -> None:
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"{type(module).__name__}: expected a scalar loss, found {found}")

@@ -105,8 +105,9 @@ class SupCon(Criterion):
         momentum: of the class means, per batch: 0.99 remembers some hundred batches.
 
     Source:
-        Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, arXiv 2004.11362, equation 2
-        (without its factor for a base temperature). Class means as classifier: arXiv 2605.20302.
+        Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, arXiv 2004.11362: the sum over
+        positives outside the logarithm, without the factor for a base temperature. Class means as
+        classifier: Koromilas et al., arXiv 2605.20302.
     """
 
     bounded_logits: ClassVar[bool] = True

@@ -95,7 +95,7 @@ class HypersphericalPrototypes(_FixedFrame):
 
     Source:
         Mettes, van der Pol, Snoek, Hyperspherical Prototype Networks, NeurIPS 2019,
-        arXiv 1901.10514, section 3.1.
+        arXiv 1901.10514.
     """
 
     weighting = "recipe"
@@ -136,7 +136,7 @@ class MaximumClassSeparation(Criterion):
 
     Source:
         Kasarla, Burghouts, van Spengler, van der Pol, Cucchiara, Mettes, Maximum Class Separation as
-        Inductive Bias in One Matrix, NeurIPS 2022, arXiv 2206.08704, section 2.
+        Inductive Bias in One Matrix, NeurIPS 2022, arXiv 2206.08704.
     """
 
     weighting = "recipe"

@@ -32,7 +32,7 @@ class Harmonic(Criterion):
 
     Source:
         Baek, Liu, Tyagi, Tegmark, Harmonic Loss Trains Interpretable AI Models, TMLR 2025,
-        arXiv 2502.01628, section 2.
+        arXiv 2502.01628.
     """
 
     by_class: ClassVar[tuple[str, ...]] = ("centres",)

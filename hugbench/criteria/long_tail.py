@@ -39,7 +39,7 @@ class Focal(LinearHead):
 
     Source:
         Lin, Goyal, Girshick, He, Dollár, Focal Loss for Dense Object Detection, ICCV 2017,
-        arXiv 1708.02002, equation 4, with a softmax in place of sigmoids.
+        arXiv 1708.02002, with a softmax in place of sigmoids.
     """
 
     weighting = "recipe"
@@ -153,8 +153,8 @@ class LogitAdjustment(_PriorHead):
         tau: τ; 0 is cross-entropy.
 
     Source:
-        Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314,
-        equation 10.
+        Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314:
+        the logit-adjusted loss.
     """
 
     weighting = "recipe"
@@ -185,8 +185,8 @@ class PostHocLogitAdjustment(_PriorHead):
         tau: τ; 0 is cross-entropy.
 
     Source:
-        Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314,
-        equation 9.
+        Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314:
+        post-hoc logit adjustment.
     """
 
     weighting = "recipe"
@@ -229,8 +229,7 @@ class LDAM(CosineHead):
 
     Source:
         Cao, Wei, Gaidon, Arechiga, Ma, Learning Imbalanced Datasets with Label-Distribution-Aware
-        Margin Loss, NeurIPS 2019, arXiv 1906.07413, equations 12 and 13; scale and weighted mean
-        as in the authors' code.
+        Margin Loss, NeurIPS 2019, arXiv 1906.07413; scale and weighted mean as in the authors' code.
     """
 
     by_class: ClassVar[tuple[str, ...]] = (

@@ -18,7 +18,8 @@ class Classifier(nn.Module):
 
     Normalisation lives inside, so a perturbation of 8/255 means 8/255 whoever makes it. The
     parameters of the criterion (its head, its proxies) are parameters of the classifier: it moves,
-    trains, saves and loads as one.
+    trains, saves and loads as one. `forward` gives logits; what wraps a module's forward in training,
+    such as DistributedDataParallel, wants a module whose forward is `loss`.
 
     Args:
         backbone: images (B, C, H, W) to pooled features (B, width), such as a timm model with

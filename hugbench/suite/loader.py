@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hugbench.backbones import check_backbone
 from hugbench.errors import UserError, nearest, standing
-from hugbench.suite import overrides, plugins
+from hugbench.suite import baselines, overrides, plugins
 from hugbench.suite.continual import ContinualSpec, check_criterion, check_recipe
 from hugbench.suite.nodes import Node, read
 from hugbench.suite.plugins import CriterionSpec, EvaluationSpec
@@ -21,6 +21,7 @@ from hugbench.suite.sections import Variant, merged, variants
 
 REQUIRED = ("criteria", "baseline", "dataset", "model", "recipe", "seeds")
 OPTIONAL = ("name", "description", "protocol", "evaluations")
+ADDED = "--criterion"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+\-]*")
 
 
@@ -97,21 +98,24 @@ def load_suite(
         path: a YAML file, or the name of a shipped suite.
         settings: `path=value` overrides, applied in order.
         seeds: instead of the suite's.
-        criteria: names or paths of criteria to add.
+        criteria: names or paths of criteria to add; settings reach them like those of the suite.
 
     Raises:
         UserError: whatever is wrong with it, the first thing, with file, line and column.
     """
     file = find_suite(path)
     root = read(file)
-    for setting in settings:
+    whole, parts = _apart(settings)
+    for setting in whole:
+        root = overrides.apply(root, setting)
+    root = _with_added(root, criteria)
+    for setting in parts:
         root = overrides.apply(root, setting)
     entries = _top_level(root)
     if seeds is not None:
         mark = "--seeds"
         entries["seeds"] = Node(tuple(Node(seed, mark, mark) for seed in seeds), mark, mark)
-    added = [Node(name, "--criterion", "--criterion") for name in criteria]
-    arms = _arms(entries["criteria"], added, file.parent)
+    arms = _arms(entries["criteria"], file.parent)
     models = variants(entries["model"], ModelSpec, "model", "backbone")
     for model in models:
         check_backbone(model.spec.backbone, where=model.node.at(("backbone",)).mark)
@@ -139,6 +143,23 @@ def load_suite(
     )
 
 
+def _apart(settings: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Settings of the whole list of criteria, which come before any is added to it, and the others."""
+    listed = list(settings)
+    whole = [setting for setting in listed if setting.partition("=")[0].strip() == "criteria"]
+    return whole, [setting for setting in listed if setting not in whole]
+
+
+def _with_added(root: Node, criteria: Iterable[str]) -> Node:
+    """The suite with criteria of the command line at the end of its list, if it has one."""
+    listed = root.at(("criteria",)).value
+    added = tuple(Node(name, ADDED, ADDED) for name in criteria)
+    if not added or not isinstance(root.value, dict) or not isinstance(listed, tuple):
+        return root
+    node = root.value["criteria"]
+    return root.with_value({**root.value, "criteria": node.with_value((*listed, *added))})
+
+
 def _top_level(root: Node) -> dict[str, Node]:
     if not isinstance(root.value, dict):
         raise UserError("not a suite", where=root.mark, found=_shown(root), expected="a mapping of keys")
@@ -157,7 +178,7 @@ def _top_level(root: Node) -> dict[str, Node]:
     return dict(root.value)
 
 
-def _arms(node: Node, added: list[Node], folder: Path) -> tuple[Arm, ...]:
+def _arms(node: Node, folder: Path) -> tuple[Arm, ...]:
     if not isinstance(node.value, tuple) or not node.value:
         raise UserError(
             "not a list of criteria",
@@ -168,11 +189,7 @@ def _arms(node: Node, added: list[Node], folder: Path) -> tuple[Arm, ...]:
         )
     arms: dict[str, Arm] = {}
     for entry in node.value:
-        arm = _arm(entry, folder)
-        _new_label(arm.label, arms, entry)
-        arms[arm.label] = arm
-    for entry in added:
-        arm = _arm(entry, Path())
+        arm = _arm(entry, Path() if entry.mark == ADDED else folder)
         _new_label(arm.label, arms, entry)
         arms[arm.label] = arm
     return tuple(arms.values())
@@ -190,7 +207,11 @@ def _new_label(label: str, arms: dict[str, Arm], entry: Node) -> None:
 
 
 def _arm(entry: Node, folder: Path) -> Arm:
-    """`cross_entropy`, or `{hug: {alpha: 0.15}}`, with `name:` and `recipe:` beside it if wanted."""
+    """`cross_entropy`, or `{hug: {alpha: 0.15}}`, with `name:` and `recipe:` beside it if wanted.
+
+    The path of a baseline's file stands for the criterion and the recipe in it.
+    """
+    entry, folder = baselines.opened(entry, folder)
     if isinstance(entry.value, str):
         spec = plugins.criterion(entry.value, entry.with_value(None), entry.mark, folder)
         return Arm(_label(spec.name, entry), spec, None)

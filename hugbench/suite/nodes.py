@@ -68,21 +68,21 @@ class Node:
         return Node(dict(value) if isinstance(value, Mapping) else value, self.mark, self.key_mark)
 
 
-def read(path: Path) -> Node:
-    """The tree of a YAML file.
+def read(path: Path, what: str = "a suite") -> Node:
+    """The tree of a YAML file; `what` it should be is said in errors.
 
     Raises:
         UserError: the file is missing, a directory, not text, too large, or not strict YAML.
     """
     if path.is_dir():
-        raise UserError("is a directory", where=path, expected="a suite, one YAML file")
+        raise UserError("is a directory", where=path, expected=f"{what}, one YAML file")
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=path, expected="a suite file") from None
+        raise UserError(f"cannot be read ({error.strerror})", where=path, expected=f"{what}'s file") from None
     if len(data) > MAX_BYTES:
-        raise UserError("is larger than 1 MiB", where=path, expected="a suite, a YAML file of some lines")
+        raise UserError("is larger than 1 MiB", where=path, expected=f"{what}, a YAML file of some lines")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,7 +90,7 @@ def read(path: Path) -> Node:
         raise UserError(f"byte {error.start} is not UTF-8 text", where=f"{path}:{line}") from None
     root = parse(text, str(path))
     if root.value is None:
-        raise UserError("is empty", where=path, expected="a suite")
+        raise UserError("is empty", where=path, expected=what)
     return root
 
 
@@ -199,7 +199,7 @@ class _Builder:
     def _refuse_extras(self, event: yaml.NodeEvent, mark: str) -> None:
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise UserError("a YAML tag", where=mark, found=tag, expected="a plain value: a suite is data")
+            raise UserError("a YAML tag", where=mark, found=tag, expected="a plain value: the file is data")
         if event.anchor is not None:
             raise UserError("an anchor", where=mark, found=f"&{event.anchor}", expected="the value itself")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hugbench.errors import UserError
+from hugbench.suite.baselines import is_baseline
 from hugbench.suite.nodes import Node, parse
 
 
@@ -10,7 +13,8 @@ def apply(root: Node, setting: str) -> Node:
     """The tree with `path=value` applied; the value is YAML.
 
     A path is keys joined by dots. In a list a part is an index from 0 or the name of an entry
-    (`criteria.hug.alpha=0.3`). Keys that are missing are added, and refused later if unknown.
+    (`criteria.hug.alpha=0.3`; of a criterion by path its last part, `criteria.MyLoss.scale=2`).
+    Keys that are missing are added, and refused later if unknown.
 
     Raises:
         UserError: no `=`, an empty path, a value that is not YAML, or no such list entry.
@@ -62,18 +66,31 @@ def _replace_entry(node: Node, head: str, rest: list[str], value: Node, where: s
         raise UserError(
             "no such entry", where=where, key=key, expected=f"an index below {len(items)} or one of: {listed}"
         )
+    path = _criterion(items[index])
+    if inner and inner[0] == _short(path):
+        inner = [path, *inner[1:]]
     items[index] = _replace(items[index], inner, value, where, [*done, head])
     return node.with_value(tuple(items))
 
 
 def _name(item: Node) -> str:
+    """What an entry is called: its label, which for a criterion by path is the last part of the path."""
+    if isinstance(item.value, dict) and _labelled(item):
+        return str(item.value["name"].value)
+    return _short(_criterion(item))
+
+
+def _short(path: str) -> str:
+    """`hug` of `baselines/hug.yaml`, `MyLoss` of `my_loss.py:MyLoss` and of `package.MyLoss`."""
+    return Path(path).stem if is_baseline(path) else path.rpartition(":" if ".py:" in path else ".")[2]
+
+
+def _criterion(item: Node) -> str:
+    """The key of an entry that names its criterion, its evaluation or whatever it is."""
     if isinstance(item.value, str):
         return item.value
-    if isinstance(item.value, dict):
-        if _labelled(item):
-            return str(item.value["name"].value)
-        return next((key for key in item.value if key != "recipe"), "")
-    return ""
+    keys = item.value if isinstance(item.value, dict) else {}
+    return next((key for key in keys if key not in {"name", "recipe"}), "")
 
 
 def _labelled(item: Node) -> bool:

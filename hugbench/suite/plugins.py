@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class CriterionSpec:
         target: `module:Class`, `file.py:Class` or the dotted path.
         arguments: every argument, defaults included, as canonical JSON.
         changed: the arguments that differ from their defaults, as canonical JSON.
-        source_sha256: of the file, for a loss loaded by path.
+        source_sha256: of the file that defines it, unless that is hugbench's, torch's or timm's.
     """
 
     name: str
@@ -102,11 +103,13 @@ def criterion(name: str, arguments: Node, where: str, folder: Path) -> Criterion
         return CriterionSpec(cls, "file", f"{path.resolve()}:{cls}", *values, signature.source_sha256)
     table = registry.criteria()
     if "." in name and name not in table:
-        schema = _dotted_schema(name, where)
-        return CriterionSpec(name.rpartition(".")[2], "dotted", name, *checked(filled, schema, name))
+        found = _dotted_class(name, where)
+        values = checked(filled, _dotted_schema(found), name)
+        return CriterionSpec(name.rpartition(".")[2], "dotted", name, *values, _source_sha256(found))
     target = registry.lookup("criterion", table, name, where, "criteria")
-    values = checked(filled, signatures.signature(target).schema, name)
-    return CriterionSpec(name, "registered", target, *values)
+    signature = signatures.signature(target)
+    source = None if name in registry.CRITERIA else signature.source_sha256
+    return CriterionSpec(name, "registered", target, *checked(filled, signature.schema, name), source)
 
 
 def evaluation(name: str, arguments: Node, where: str) -> EvaluationSpec:
@@ -157,41 +160,76 @@ def canonical(value: Any) -> str:
 def checked(node: Node, schema: type[BaseModel], name: str) -> tuple[str, str]:
     """All arguments, and those that differ from their defaults, as canonical JSON.
 
+    A default that is no data, as a class of someone else's may have, is left to the class.
+
     Raises:
         UserError: unknown, missing or wrong arguments.
     """
     spec = validate(node, schema, name)
-    return canonical(spec.model_dump()), canonical(spec.model_dump(exclude_defaults=True))
+    whole = {key: value for key, value in spec.model_dump().items() if _plain(value)}
+    return canonical(whole), canonical(spec.model_dump(exclude_defaults=True))
 
 
-def _dotted_schema(path: str, where: str) -> type[BaseModel]:
-    """The schema of a class's keyword arguments, from the live signature."""
+def _dotted_class(path: str, where: str) -> type:
+    """The class that a dotted path names, imported."""
     module, _, name = path.rpartition(".")
-    if not re.fullmatch(r"[A-Za-z_][\w.]*", path):
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
         raise UserError(
             "not a dotted path", where=where, key="criteria", found=path, expected="package.module.Class"
         )
     try:
         home = importlib.import_module(module)
-    except (ImportError, ValueError):
+    except (Exception, SystemExit) as error:  # whatever a module of someone else's does when imported
+        absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        told = "no such module" if absent else f"cannot be imported ({type(error).__name__}: {error})"
         raise UserError(
-            "no such module", where=where, key="criteria", found=module, expected="an installed module"
-        ) from None
+            told, where=where, key="criteria", found=module, expected="an installed module"
+        ) from error
     found = getattr(home, name, None)
     if not inspect.isclass(found):
         classes = [key for key, value in vars(home).items() if inspect.isclass(value)]
         raise UserError(
             "no such class", where=where, key="criteria", found=path, nearest=nearest(name, classes)
         )
+    return found
+
+
+def _dotted_schema(found: type) -> type[BaseModel]:
+    """The schema of a class's keyword arguments (none with a leading underscore), as its signature tells."""
+    try:
+        parameters = list(inspect.signature(found).parameters.values())
+    except (TypeError, ValueError):  # a class written in C
+        parameters = []
     fields = {}
-    for parameter in inspect.signature(found).parameters.values():
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        if parameter.name in {"self", "in_features", "num_classes"}:
+        if parameter.name in signatures.HEAD_ARGUMENTS or parameter.name.startswith("_"):
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (Any, default)
-    return create_model(name, __base__=Frozen, **fields)  # type: ignore[call-overload, no-any-return]
+    return create_model(found.__name__, __base__=Frozen, **fields)  # type: ignore[call-overload, no-any-return]
+
+
+def _plain(value: object) -> bool:
+    """Whether a value can stand in a suite."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    if isinstance(value, tuple | list):
+        return all(_plain(item) for item in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)
+
+
+def _source_sha256(found: type) -> str | None:
+    """Hash of the file that defines a class; None where torch or timm does, or no Python file."""
+    if found.__module__.partition(".")[0] in {"torch", "timm", "hugbench"}:
+        return None
+    try:
+        return hashlib.sha256(Path(inspect.getfile(found)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
 
 
 def arguments_of(text: str) -> dict[str, Any]:

@@ -159,6 +159,77 @@ def test_an_edited_file_is_read_again(file: Path) -> None:
     assert signature(f"{file}:Plain").source_sha256 != before.source_sha256
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch) -> Path:
+    """An installed package whose modules cannot run: they are only read."""
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {
+        "__init__.py": "raise SystemExit\nfrom .losses import Base as Renamed\nfrom .losses.deep import Deep, Lost\n",
+        "losses/__init__.py": f"from .. import Round\n{SOURCE}",
+        "losses/deep.py": "from ..top import Deep\n",
+        "top.py": "class Deep:\n    def __init__(self, depth: int = 3): ...\n",
+        "round.py": "from their_package.turn import Round\n",
+        "turn.py": "from their_package.round import Round\n",
+        "up.py": "from ....... import Up\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "their_package" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "their_package"
+
+
+def test_a_name_is_followed_through_its_package_without_importing(package: Path) -> None:
+    found = signature("their_package:Renamed")
+    assert (found.name, found.arguments[0].name) == ("Base", "alpha")
+    assert found.file == package / "losses" / "__init__.py"
+    assert [arg.name for arg in signature("their_package:Deep").arguments] == ["depth"]
+    before = signature("their_package:Deep").source_sha256
+    with (package / "top.py").open("a") as stream:
+        stream.write("# edited\n")
+    assert signature("their_package:Deep").source_sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("their_package.round:Round", "is imported in a circle"),
+        ("their_package:Lost", "defines no 'Lost'"),
+        ("their_package.up:Up", "defines no 'Up'"),
+        ("their_package.losses:Rnd", "did you mean 'Round'|one of: Base"),
+        ("their_package.nothing:X", "no such module"),
+        ("their_package.top.deeper:X", "no such module"),
+        ("their_package..top:Deep", "no such module"),
+        ("their_package:", "defines no ''"),
+        (":Deep", "no such module"),
+        ("math:sin", "no such module"),
+    ],
+)
+def test_what_a_package_does_not_have_is_said(package: Path, target: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        signature(target)
+
+
+def test_a_subclass_through_the_public_door_has_its_parents_arguments(tmp_path: Path) -> None:
+    path = tmp_path / "loss.py"
+    path.write_text("from hugbench import HUG\nclass Mine(HUG):\n    pass\n")
+    assert signature(f"{path}:Mine").arguments == signature(CRITERIA["hug"]).arguments
+
+
+@pytest.mark.parametrize("name", ["model_dump", "json", "copy"])
+def test_an_argument_with_an_odd_name_is_taken_or_refused_in_a_line(
+    tmp_path: Path, name: str, recwarn
+) -> None:
+    path = tmp_path / "loss.py"
+    path.write_text(f"class Mine:\n    def __init__(self, {name}: int = 1): ...\n")
+    try:
+        assert validate_arguments(signature(f"{path}:Mine"), {name: 2}) == {name: 2}
+    except UserError as error:
+        assert "takes an argument that a suite cannot name" in str(error)
+        assert str(error).startswith(f"{path}:1: ")
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("name", sorted(CRITERIA))
 def test_every_criterion_documents_equation_arguments_and_source(name: str) -> None:
     found = signature(CRITERIA[name])

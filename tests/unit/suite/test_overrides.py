@@ -31,6 +31,30 @@ def test_settings_reach_their_place(setting: str, path: tuple[str | int, ...], v
     assert found.plain() == value
 
 
+PATHS = (
+    "criteria: [baselines/hug.yaml, {a/loss.py:Mine: {x: 1}}, torch.nn.MultiMarginLoss,"
+    " {name: soft, baselines/hug.yaml: {alpha: 1}}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("setting", "index", "value"),
+    [
+        ("criteria.hug.alpha=2", 0, {"baselines/hug.yaml": {"alpha": 2}}),
+        ("criteria.0.hug.alpha=2", 0, {"baselines/hug.yaml": {"alpha": 2}}),
+        ("criteria.hug.hug={beta: 2}", 0, {"baselines/hug.yaml": {"beta": 2}}),
+        ("criteria.hug.recipe.lr=2", 0, {"baselines/hug.yaml": None, "recipe": {"lr": 2}}),
+        ("criteria.Mine.x=2", 1, {"a/loss.py:Mine": {"x": 2}}),
+        ("criteria.1.Mine.y=2", 1, {"a/loss.py:Mine": {"x": 1, "y": 2}}),
+        ("criteria.MultiMarginLoss.margin=2", 2, {"torch.nn.MultiMarginLoss": {"margin": 2}}),
+        ("criteria.soft.hug.alpha=2", 3, {"name": "soft", "baselines/hug.yaml": {"alpha": 2}}),
+        ("criteria.soft.name=hard", 3, {"name": "hard", "baselines/hug.yaml": {"alpha": 1}}),
+    ],
+)
+def test_a_criterion_by_path_goes_by_its_last_part(setting: str, index: int, value: object) -> None:
+    assert apply(parse(PATHS, "s"), setting).at(("criteria", index)).plain() == value
+
+
 def test_the_rest_stays_as_it_was() -> None:
     before = parse(SUITE, "s")
     after = apply(before, "recipe.lr=1.5")
