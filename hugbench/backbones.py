@@ -29,6 +29,12 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(sorted(names, key=_natural))
 
 
+@lru_cache(maxsize=1)
+def own_names() -> tuple[str, ...]:
+    """The architectures that hugbench registers with timm."""
+    return tuple(name.decode() for name in _REGISTERED.findall(OWN.read_bytes()))
+
+
 def check_backbone(name: str, where: str | None = None) -> None:
     """Refuse an architecture that timm does not have.
 

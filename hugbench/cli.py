@@ -184,13 +184,20 @@ def validate(
 @app.command("list")
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="criteria, datasets, backbones, evaluations, protocols or suites.")
+        str | None,
+        typer.Argument(help="criteria, datasets, backbones, evaluations, protocols, strategies or suites."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List what a suite can name (backbones only when asked for)."""
+    """List what a suite can name (backbones only when asked for).
+
+    `strategies` shows what each of them does with the criterion.
+    """
     from hugbench import describe
 
+    if kind == "strategies":
+        _strategies(describe.strategies(), as_json)
+        return
     found = describe.entries(kind)
     if as_json:
         _print_json([{"kind": entry.kind, "name": entry.name, "summary": entry.summary} for entry in found])
@@ -203,7 +210,7 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(help="A name that `hugbench list` shows.")], as_json: Json = False
 ) -> None:
-    """Show one criterion, baseline, evaluation, data set or suite: equation, arguments, source."""
+    """Show one criterion, baseline, evaluation, strategy, data set or suite: equation, arguments, source."""
     from hugbench import describe
 
     found = describe.show(name)
@@ -362,6 +369,17 @@ def _progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
         else f"about {duration(report.seconds)}"
     )
     typer.echo(f"{len(report.entries)} runs: {counts}; time left: {left}")
+
+
+def _strategies(rows: list[dict[str, str]], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    columns = ["strategy", "new images", "replayed images", "beside the criterion", "memory"]
+    _table(
+        "What strategies do with the criterion", columns, [[row[name] for name in columns] for row in rows]
+    )
+    _table("strategies", ["name", ""], [[row["strategy"], row["summary"]] for row in rows])
 
 
 def _table(title: str, columns: list[str], rows: list[list[Any]]) -> None:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hugbench import registry, signatures
-from hugbench.backbones import backbone_names
+from hugbench.backbones import backbone_names, own_names
 from hugbench.data import catalogue
 from hugbench.errors import UserError, nearest
 from hugbench.suite.baselines import read_baseline, shipped_baselines
 from hugbench.suite.loader import load_suite, shipped_suites
 from hugbench.suite.nodes import read
+from hugbench.suite.strategies import matrix
 
-KINDS = ("criteria", "datasets", "backbones", "evaluations", "protocols", "suites")
+KINDS = ("criteria", "datasets", "backbones", "evaluations", "protocols", "strategies", "suites")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Entry:
 
 
 def entries(kind: str | None = None) -> list[Entry]:
-    """What a suite can name: one entry per criterion, data set, backbone, evaluation, protocol, suite.
+    """What a suite can name, an entry for each thing of each kind.
 
     Args:
         kind: one of `KINDS`; None for all but the backbones, of which timm has over a thousand.
@@ -52,7 +53,7 @@ def entries(kind: str | None = None) -> list[Entry]:
 
 
 def show(name: str) -> dict[str, Any]:
-    """All about one criterion, baseline, evaluation, protocol, data set or suite, as plain data.
+    """All about one criterion, baseline, evaluation, protocol, strategy, data set or suite, as plain data.
 
     A criterion that is among the shipped baselines has a `baseline`: its tuned arguments and recipe,
     whether they are tuned, citation and notes.
@@ -64,6 +65,7 @@ def show(name: str) -> dict[str, Any]:
         ("criterion", registry.criteria()),
         ("evaluation", registry.EVALUATIONS),
         ("protocol", registry.PROTOCOLS),
+        ("strategy", registry.STRATEGIES),
     ):
         if name in table:
             return {"kind": kind, "name": name, **_plugin(table[name]), **_baseline(name, kind)}
@@ -84,6 +86,12 @@ def show(name: str) -> dict[str, Any]:
         expected="a name that `hugbench list` shows",
         nearest=nearest(name, known),
     )
+
+
+def strategies() -> list[dict[str, str]]:
+    """Every strategy of class-incremental streams: what it does, and what it does with the criterion."""
+    summaries = dict(_plugins(registry.STRATEGIES))
+    return [{**row, "summary": summaries[row["strategy"]]} for row in matrix()]
 
 
 def doctor(data: Path) -> dict[str, Any]:
@@ -168,6 +176,10 @@ def _first_line(doc: str) -> str:
     return re.sub(r"\s+", " ", doc.partition("\n\n")[0]).strip()
 
 
+def _home(backbone: str) -> str:
+    return "hugbench" if backbone in own_names() else f"timm {importlib.metadata.version('timm')}"
+
+
 def _suites() -> list[tuple[str, str]]:
     found = []
     for name, path in sorted(shipped_suites().items()):
@@ -179,8 +191,9 @@ def _suites() -> list[tuple[str, str]]:
 _LISTERS = {
     "criteria": lambda: _plugins(registry.criteria()),
     "datasets": lambda: [(name, known.title) for name, known in catalogue.KNOWN.items()],
-    "backbones": lambda: [(name, f"timm {importlib.metadata.version('timm')}") for name in backbone_names()],
+    "backbones": lambda: [(name, _home(name)) for name in backbone_names()],
     "evaluations": lambda: _plugins(registry.EVALUATIONS),
     "protocols": lambda: _plugins(registry.PROTOCOLS),
+    "strategies": lambda: _plugins(registry.STRATEGIES),
     "suites": _suites,
 }

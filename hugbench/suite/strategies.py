@@ -125,14 +125,14 @@ def refusal(strategy: str, criterion: CriterionSpec) -> Refusal | None:
 
 
 def matrix() -> list[dict[str, str]]:
-    """The table as rows of words: strategy, new images, replayed images, beside, memory."""
+    """The table as rows of words: strategy, new images, replayed images, beside the criterion, memory."""
     words = {"criterion": "criterion", "first experience": "first experience only", "never": "never"}
     return [
         {
             "strategy": name,
             "new images": words[facts.new],
             "replayed images": "-" if facts.replayed == "none" else words[facts.replayed],
-            "beside it": facts.beside or "-",
+            "beside the criterion": facts.beside or "-",
             "memory": "-" if facts.memory == "none" else facts.memory,
         }
         for name, facts in STRATEGIES.items()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
-from hugbench.backbones import backbone_names, check_backbone
+from hugbench.backbones import backbone_names, check_backbone, own_names
 from hugbench.errors import UserError
 
 
 def test_equals_the_listing_of_timm():
     timm = pytest.importorskip("timm")
+    importlib.import_module("hugbench.models.mlp")
     names = backbone_names()
+    assert own_names() == ("mlp_100_100", "mlp_400_400")
     assert set(names) == set(timm.list_models())
     assert len(names) == len(set(names))
     assert names.index("resnet18") < names.index("resnet101")

@@ -384,3 +384,33 @@ class TestWeights:
             save(built(seed=1), path)
         assert path.read_bytes() == before
         assert list(tmp_path.iterdir()) == [path]
+
+
+class TestMLP:
+    @pytest.mark.parametrize(("name", "widths"), [("mlp_100_100", [100, 100]), ("mlp_400_400", [400, 400])])
+    def test_is_linear_layers_with_a_relu_after_each(self, name, widths, device):
+        made = built(name, channels=1, size=(4, 6), embedding_dim=None).to(device)
+        inputs = images(channels=1, size=(4, 6), device=device)
+        layers = [part for part in made.backbone.modules() if isinstance(part, nn.Linear)]
+        assert [layer.out_features for layer in layers] == widths
+        x = ((inputs - 0.5) / 0.25).flatten(1)
+        for layer in layers:
+            x = (x @ layer.weight.T + layer.bias).clamp_min(0)
+        torch.testing.assert_close(made.features(inputs), x)
+
+    @pytest.mark.parametrize(
+        ("changed", "told"),
+        [
+            ({"pretrained": True}, "no trained weights"),
+            ({"drop_path_rate": 0.1}, "stochastic depth"),
+            ({"stem": "cifar"}, "no cifar stem"),
+        ],
+    )
+    def test_refuses_what_it_does_not_have(self, changed, told):
+        with pytest.raises(UserError, match=told):
+            built("mlp_100_100", **changed)
+
+    def test_takes_images_of_its_size_only(self):
+        made = built("mlp_100_100", size=(4, 4))
+        with pytest.raises(ValueError, match="images"):
+            made(images(size=(4, 5)))

@@ -82,7 +82,7 @@ class ERACECriterion(ERACE):
 
     def _loss(self, output: Tensor, labels: Tensor, old_output: Tensor, old_labels: Tensor) -> Tensor:
         loss = self.parts.loss
-        new = loss.among(output, labels, labels.unique())
+        new = loss.among(output, labels, torch.unique(labels))
         return (loss(old_output, old_labels) + new) / 2
 
 

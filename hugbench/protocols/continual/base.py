@@ -167,6 +167,8 @@ def endless(data: Rows, batch_size: int, draw: torch.Generator) -> Iterator[list
     """Batches of `data` in a random order, again and again; never a smaller one if that can be."""
     size = min(batch_size, len(data))
     sampler = torch.utils.data.RandomSampler(data, generator=draw)
-    loader = DataLoader(data, size, sampler=sampler, drop_last=True, generator=torch.Generator())
+    loader: DataLoader[Any] = DataLoader(
+        data, size, sampler=sampler, drop_last=True, generator=torch.Generator()
+    )
     while True:
         yield from loader

@@ -9,6 +9,7 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.templates import SupervisedTemplate
 
+from hugbench.criteria.hug import HUG
 from hugbench.protocols.continual.audit import Account, Audit
 from hugbench.protocols.continual.model import Source
 from hugbench.seeding import generator, seed_everything
@@ -75,7 +76,7 @@ class Conductor(SupervisedPlugin):  # type: ignore[misc]
         """Tell the criterion what classes there are."""
         criterion = self.classifier.criterion
         criterion.start_training(self.counts.to(self.device))
-        if self.account.unseen_proxies == "take part" and hasattr(criterion, "see"):
+        if self.account.unseen_proxies == "take part" and isinstance(criterion, HUG):
             criterion.see(range(criterion.num_classes))
         self.audit.begin(self.account, strategy.model, strategy.optimizer)
         self._seed("end", 0)

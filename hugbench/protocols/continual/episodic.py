@@ -99,7 +99,10 @@ class _GEM(GEMPlugin):  # type: ignore[misc]
         return gradient + torch.from_numpy(weights @ memories).to(gradient)
 
 
-def least_weights(products: np.ndarray, against: np.ndarray, least: float) -> np.ndarray:
+Vector = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def least_weights(products: Vector, against: Vector, least: float) -> Vector:
     """The v ≥ `least` that minimises ½ vᵀ P v + qᵀ v, (K,).
 
     With P = L Lᵀ and v = u + least it is the u ≥ 0 that minimises ‖Lᵀ u + L⁻¹ (q + least P 1)‖.
@@ -111,5 +114,5 @@ def least_weights(products: np.ndarray, against: np.ndarray, least: float) -> np
     """
     factor = np.linalg.cholesky(products)
     shifted = against + products @ np.full(len(against), least)
-    solution, _ = nnls(factor.T, -np.linalg.solve(factor, shifted))
-    return solution + least
+    solution: Vector = nnls(factor.T, -np.linalg.solve(factor, shifted))[0] + least
+    return solution

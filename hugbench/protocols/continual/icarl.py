@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from avalanche.models import TrainEvalModel
 from avalanche.training import supervised
 from avalanche.training.losses import ICaRLLossPlugin
 from avalanche.training.supervised.icarl import _ICaRLPlugin
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from hugbench.criteria.heads import LinearHead
 from hugbench.criteria.sphere import widen
 from hugbench.errors import UserError
+from hugbench.models import Classifier
 from hugbench.protocols.continual.base import Strategy
 from hugbench.protocols.continual.model import RowModel
 from hugbench.protocols.continual.rows import Rows
@@ -59,16 +61,14 @@ class ICaRL(Strategy):
             )
         self.head = head
         _tell_classes(self.parts.experiences)
-        common = self.common()
-        taken = ("optimizer", "train_mb_size", "train_epochs", "eval_mb_size", "device")
-        taken += ("plugins", "evaluator", "eval_every")
+        others = {name: value for name, value in self.common().items() if name not in {"model", "criterion"}}
         live = supervised.ICaRL(
             feature_extractor=_Features(model),
             classifier=_Head(model),
             memory_size=self.size,
             buffer_transform=None,
             fixed_memory=True,
-            **{name: common[name] for name in taken},
+            **others,
         )
         self.exemplars = _Exemplars(self.size, self.parts.data)
         self.exemplars.embedding_size = head.in_features
@@ -160,9 +160,10 @@ class _Head(nn.Module):
         return self.model.classifier.criterion.logits(features)
 
 
-def _classifier(model: nn.Module) -> nn.Module:
+def _classifier(model: TrainEvalModel) -> Classifier:
     """The classifier inside what iCaRL trains."""
-    return model.feature_extractor.model.classifier
+    classifier: Classifier = model.feature_extractor.model.classifier
+    return classifier
 
 
 def _tell_classes(experiences: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from avalanche.training import supervised
 from avalanche.training.plugins import MIRPlugin
 from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
 
 from hugbench.errors import UserError
 from hugbench.protocols.continual.base import Strategy, endless
@@ -85,6 +87,8 @@ class MIR(Strategy):
 
 class _MIR(MIRPlugin):  # type: ignore[misc]
     """Avalanche's, with all of the memory to choose from."""
+
+    replay_loader: Iterator[list[Tensor]] | None
 
     def after_training_exp(self, strategy: SupervisedTemplate, **_: Any) -> None:
         """Take in the experience; the loader is made anew in every epoch."""

@@ -65,5 +65,5 @@ def single_losses(classifier: Classifier, features: Tensor, targets: Tensor) -> 
         targets: labels int64 (B,).
     """
     with torch.no_grad():
-        pairs = zip(features.split(1), targets.split(1), strict=True)
+        pairs = zip(torch.split(features, 1), torch.split(targets, 1), strict=True)
         return torch.stack([classifier.loss_of(*pair) for pair in pairs])

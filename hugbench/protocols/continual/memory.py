@@ -22,7 +22,7 @@ class ClassMemory(ClassBalancedBuffer):  # type: ignore[misc]
 
     def __init__(self, size: int) -> None:
         super().__init__(size, adaptive_size=True)
-        self.seen_classes = Sorted()
+        self.seen_classes: Sorted[int] = Sorted()
 
     def update(self, strategy: SupervisedTemplate, **_: Any) -> None:
         """Take in the strategy's current experience."""
@@ -84,7 +84,7 @@ def _restored(state: dict[str, Any], data: Rows) -> ReservoirSamplingBuffer:
 def _logits(strategy: SupervisedTemplate, rows: Tensor) -> Tensor:
     """Logits of rows (N,), (N, num_classes) on the CPU, in evaluation mode."""
     strategy.model.eval()
-    batches = rows.to(strategy.device).split(strategy.eval_mb_size)
+    batches = torch.split(rows.to(strategy.device), strategy.eval_mb_size)
     logits = torch.cat([strategy.model(batch).cpu() for batch in batches])
     strategy.model.train()
     return logits

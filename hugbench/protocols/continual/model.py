@@ -52,7 +52,9 @@ class Source:
         self.spec = recipe.augment
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.draw = torch.Generator(device)
-        self.forget()
+        self._rows: Tensor | None = None
+        self._augmented = False
+        self._images = torch.empty(0)
 
     def __call__(self, rows: Tensor, *, augmented: bool) -> Tensor:
         """Images float (B, C, H, W) of `rows`, int64 (B,)."""
@@ -66,9 +68,7 @@ class Source:
 
     def forget(self) -> None:
         """Let go of the last images."""
-        self._rows: Tensor | None = None
-        self._augmented = False
-        self._images = torch.empty(0)
+        self._rows, self._images = None, torch.empty(0)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Source:
         return self

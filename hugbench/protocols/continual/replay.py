@@ -32,7 +32,8 @@ class Replay(Strategy):
 
     def build(self) -> SupervisedTemplate:
         self.memory = ClassMemory(self.size)
-        plugin = _Replay(self.size, batch_size_mem=self.memory_batch(self.batch), storage_policy=self.memory)
+        plugin = _Replay(self.size, storage_policy=self.memory)
+        plugin.asked = self.memory_batch(self.batch)
         return supervised.Naive(**self.common(plugin))
 
     def stored(self) -> dict[str, Any]:
@@ -43,10 +44,15 @@ class Replay(Strategy):
 
 
 class _Replay(ReplayPlugin):  # type: ignore[misc]
-    """Avalanche's, which would replay nothing at all from a memory smaller than its batch."""
+    """Avalanche's, which would replay nothing at all from a memory smaller than its batch.
+
+    Attributes:
+        asked: images of a batch that come from memory, if it has as many.
+    """
+
+    asked: int
 
     def before_training_exp(self, strategy: SupervisedTemplate, *args: Any, **kwargs: Any) -> None:
-        asked = self.batch_size_mem
-        self.batch_size_mem = min(asked, max(len(self.storage_policy.buffer), 1))
+        asked, held = self.asked, len(self.storage_policy.buffer)
+        self.batch_size_mem = min(asked, max(held, 1))
         super().before_training_exp(strategy, *args, **kwargs)
-        self.batch_size_mem = asked

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hugbench.criteria.hug import HUG
 from hugbench.data.images import Images
 from hugbench.models import Classifier
 from hugbench.protocols.continual.audit import Account, Audit
@@ -137,7 +138,8 @@ class Stream:
         if self.resumption.pending is None:
             self.accounts.append(self._account(number))
         self.started = self.strategy.stored()
-        self.conductor.begin(self.strategy, self.accounts[-1], sum(self.counts[:number]))
+        so_far = torch.stack(self.counts[:number]).sum(0)
+        self.conductor.begin(self.strategy, self.accounts[-1], so_far)
         left = self.recipe.epochs * number - len(self.rows)
         self.conductor.epoch = self.recipe.epochs - left
         live.train_epochs = left
@@ -166,7 +168,8 @@ class Stream:
         )
 
     def _can_ignore(self) -> bool:
-        return getattr(self.classifier.criterion, "classes", None) == "seen"
+        criterion = self.classifier.criterion
+        return isinstance(criterion, HUG) and criterion.classes == "seen"
 
     def _finished(self, row: EpochMetrics) -> None:
         """Store an epoch."""

@@ -97,3 +97,16 @@ def test_an_accelerator_without_room_gives_the_same_batches(device, monkeypatch,
     assert torch.equal(through(split.subset(order), device, 64)[1], images[order])
     kept = torch.cuda.memory_allocated(device) - before
     assert images.nbytes <= kept < 2 * images.nbytes if free else kept < images.nbytes
+
+
+def test_a_picker_gives_the_images_of_any_rows(device) -> None:
+    images, targets = example()
+    part = ResidentImages(images, targets).subset(torch.tensor([7, 2, 5, 2]))
+    pick = part.picker(device)
+    for rows in ([3], [0, 1, 2, 3], [2, 2, 0]):
+        found = pick(torch.tensor(rows))
+        assert found.device.type == device.type
+        assert torch.equal(found.cpu(), images[torch.tensor([7, 2, 5, 2])[rows]])
+        assert torch.equal(found, pick(torch.tensor(rows, device=device)))
+    pick(torch.tensor([0])).zero_()
+    assert images[7].any()  # what it gives is the caller's own

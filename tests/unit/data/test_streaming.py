@@ -90,3 +90,9 @@ def test_workers_are_few_and_none_for_one_batch(monkeypatch) -> None:
     monkeypatch.setattr(streaming, "available_cpus", lambda: 64)
     assert streaming._workers(3) == 3
     assert streaming._workers(1000) == streaming.MAX_WORKERS
+
+
+def test_streamed_images_are_picked_as_resident_ones(both, device) -> None:
+    rows = torch.tensor([20, 3, 3, 7], device=device)
+    for one, other in (both, [images.subset(torch.arange(20, -1, -1)) for images in both]):
+        assert torch.equal(one.picker(device)(rows), other.picker(device)(rows))

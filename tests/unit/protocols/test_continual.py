@@ -66,7 +66,8 @@ def test_every_strategy_does_with_the_criterion_what_it_promises(
         replayed = account["criterion_replayed"] + account["own_loss_replayed"]
         assert (replayed > 0) == (later and facts.replayed != "none")
         assert (account["criterion_replayed"] > 0) == (later and facts.replayed == "criterion")
-        assert account["head_is_live"] and account["head_in_optimizer"]
+        assert account["head_is_live"]
+        assert account["head_in_optimizer"]
         assert account["head_gradient"] > 0
     epochs = 72 // 8 * 8 * 2
     if (
