@@ -40,7 +40,7 @@ def collapse(
     class_distance_normalised_variance: NC1, mean over the pairs of classes of
         (v_c + v_c') / (2 ‖μ_c − μ_c'‖²), v_c the mean squared distance to the class mean μ_c.
     simplex_etf_error: NC2, ‖M Mᵀ/‖M Mᵀ‖_F − (I − 11ᵀ/K)/√(K − 1)‖_F, M the centred class means;
-        with subset proxies of the proxies, not centred.
+        with subset proxies of the proxies, not centred. 0 takes as many dimensions as K − 1.
     equinorm_variation, equiangularity_error: NC2, standard deviation over mean of the lengths of the
         centred class means; mean over their pairs of |cos + 1/(K − 1)|.
     self_duality_error: NC3, ‖M/‖M‖_F − W/‖W‖_F‖_F, W the proxies; left out where there are none or
@@ -279,5 +279,5 @@ def _energies(found: _Found, metric: str, directions: Tensor, n: int, subset: st
         found.add(f"{metric}_bound_ratio", value / least.value, n, subset)
         found.note(
             f"the least energy of {count} points in {dimension} dimensions is not known: "
-            f"{metric}_bound_ratio is over a lower bound"
+            "inter_energy is over a lower bound of it (..._bound_ratio)"
         )
