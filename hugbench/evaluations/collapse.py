@@ -32,7 +32,8 @@ def collapse(
 ) -> Findings:
     """Neural collapse (NC1 to NC4) and generalised neural collapse of the features.
 
-    Subset train (training images without augmentation), test, or proxies (no image: n is 0). Every
+    Subset train (training images without augmentation), test, or proxies (no image: n is 0); in a
+    class-incremental stream of the classes seen so far, and before the first experience of all. Every
     class with images weighs the same. Neither more nor less of these is better as such.
 
     Of the features as they are, and, with the suffix _on_sphere, scaled to length 1:
@@ -89,10 +90,11 @@ def collapse(
         del train
         _measure(found, "test", _see(classifier, setting, "test"), proxies, centres)
     if proxies is not None:
-        found.add("simplex_etf_error", geometry.simplex_etf_error(proxies), 0, "proxies")
-        _energies(found, "inter_energy", proxies, 0, "proxies")
+        labels = _classes(setting)
+        found.add("simplex_etf_error", geometry.simplex_etf_error(proxies[labels]), 0, "proxies")
+        _energies(found, "inter_energy", proxies[labels], 0, "proxies")
         if proxies.shape[1] == PLANE:
-            found.vectors("proxy", "", proxies, torch.arange(len(proxies)))
+            found.vectors("proxy", "", proxies[labels], labels)
     return found.findings()
 
 
@@ -159,18 +161,34 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a classifier makes of a split: features, as they are and of length 1, and labels (N,)."""
+    """What a classifier makes of a split's images of some classes, int64, in the order of the split.
 
+    Features as they are and of length 1, predicted labels, and places in the split, both int64 (N,).
+    """
+
+    classes: Tensor
     raw: Features
     sphere: Features
     predictions: Tensor
     indices: Tensor
 
 
+def _classes(setting: Setting) -> Tensor:
+    """The classes to measure, int64, ascending: in a stream those seen so far, if any were."""
+    seen = setting.seen
+    if seen is None or not len(seen):
+        return torch.arange(len(setting.dataset.classes))
+    return seen.sort().values
+
+
 def _see(classifier: Classifier, setting: Setting, split: Literal["train", "test"]) -> _Seen:
-    """Features and predicted labels of every image; the logits are not kept."""
+    """Features and predicted labels of every image to measure; the logits are not kept."""
     dataset = setting.dataset
     images = dataset.train if split == "train" else dataset.test
+    classes = _classes(setting)
+    kept = torch.isin(images.targets, classes).nonzero().flatten()
+    if len(kept) < len(images):
+        images = images.subset(kept)
     if not len(images):
         raise UserError(
             f"{dataset.name} has no {split} images",
@@ -189,7 +207,7 @@ def _see(classifier: Classifier, setting: Setting, split: Literal["train", "test
     if not torch.isfinite(values).all():
         raise ValueError(f"features of the {split} images: expected finite numbers, found NaN or infinity")
     raw = Features(values, targets, len(dataset.classes))
-    return _Seen(raw, replace(raw, on_sphere=True), predictions, indices)
+    return _Seen(classes, raw, replace(raw, on_sphere=True), predictions, kept[indices])
 
 
 def _proxies(classifier: Classifier, found: _Found) -> Tensor | None:
@@ -217,9 +235,9 @@ def _measure(
     n, sphere, present = len(seen.indices), seen.sphere, seen.raw.present
     raw_centres, unit_centres, known = centres
     nearest = geometry.nearest_centres(seen.raw, raw_centres, known)
-    _collapse(found, "", split, seen, seen.raw, nearest, proxies)
+    _collapse(found, "", split, seen.raw, nearest == seen.predictions, proxies)
     on_sphere = geometry.nearest_centres(sphere, unit_centres, known)
-    _collapse(found, "_on_sphere", split, seen, sphere, on_sphere, proxies)
+    _collapse(found, "_on_sphere", split, sphere, on_sphere == seen.predictions, proxies)
     _energies(found, "inter_energy", sphere.means[present], n, split)
     _energies(found, "inter_energy_centred", sphere.centred_means, n, split)
     to_mean = geometry.chords(sphere, sphere.means)
@@ -228,8 +246,8 @@ def _measure(
     if proxies is not None:
         to_proxy = geometry.chords(sphere, proxies)
         found.add("intra_proxy_chord", sphere.mean_over_classes(to_proxy), n, split)
-    if absent := len(found.classes) - len(present):
-        found.note(f"{absent} of {len(found.classes)} classes have no {split} images and take no part")
+    if absent := len(seen.classes) - len(present):
+        found.note(f"{absent} of {len(seen.classes)} classes have no {split} images and take no part")
     if lost := int((torch.linalg.vector_norm(seen.raw.values, dim=1) <= TINY_NORM).sum()):
         found.note(f"{lost} of {n} {split} features are zero and have no direction")
     found.images(split, seen, nearest, to_mean)
@@ -238,13 +256,7 @@ def _measure(
 
 
 def _collapse(
-    found: _Found,
-    suffix: str,
-    split: str,
-    seen: _Seen,
-    features: Features,
-    nearest: Tensor,
-    proxies: Tensor | None,
+    found: _Found, suffix: str, split: str, features: Features, agreed: Tensor, proxies: Tensor | None
 ) -> None:
     """NC1 to NC4 of the features as they are, or on the sphere."""
     means = features.centred_means
@@ -257,10 +269,9 @@ def _collapse(
     }
     if proxies is not None:
         values["self_duality_error"] = geometry.self_duality_error(means, proxies[features.present])
-    agreement = float((nearest == seen.predictions).double().mean())
-    values["nearest_class_centre_agreement"] = agreement
+    values["nearest_class_centre_agreement"] = float(agreed.double().mean())
     for metric, value in values.items():
-        found.add(f"{metric}{suffix}", value, len(nearest), split)
+        found.add(f"{metric}{suffix}", value, len(agreed), split)
 
 
 def _energies(found: _Found, metric: str, directions: Tensor, n: int, subset: str) -> None:

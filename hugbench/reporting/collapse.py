@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from hugbench.reporting.tables import criteria_table
-from hugbench.results.comparison import Comparison, Group
+from hugbench.results.comparison import Comparison, Group, Quantity
 from hugbench.results.statistics import Interval
 
 SPLITS = {"train": "training images", "test": "test images"}
@@ -33,15 +33,24 @@ Block = tuple[str, str, str, str]
 
 
 def collapse_tables(comparison: Comparison) -> dict[Block, list[RenderableType]]:
-    """What the collapse evaluations found, as tables with one caption, per block of the comparison."""
+    """What the collapse evaluations found at the end, as tables with one caption, per block."""
     found: dict[Block, dict[tuple[str, str], dict[str, Group]]] = {}
-    for group in comparison.groups:
+    groups = [group for group in comparison.groups if _shown(group.quantity)]
+    last: dict[Block, int] = {}
+    for group in groups:
+        block, experience = group.quantity.block, group.quantity.experience or 0
+        last[block] = max(last.get(block, 0), experience)
+    for group in groups:
         of = group.quantity
-        name = of.evaluation.partition("{")[0]
-        if name == "collapse" and of.experience is None and of.subset in SPLITS and of.metric in COLUMNS:
+        if (of.experience or 0) == last[of.block]:
             tables = found.setdefault(of.block, {})
             tables.setdefault((of.evaluation, of.subset), {})[of.metric] = group
     return {block: _tables(tables) for block, tables in found.items()}
+
+
+def _shown(of: Quantity) -> bool:
+    named = of.evaluation.partition("{")[0] == "collapse" and of.metric in COLUMNS
+    return named and of.epoch is None and of.subset in SPLITS
 
 
 def _tables(tables: Mapping[tuple[str, str], Mapping[str, Group]]) -> list[RenderableType]:

@@ -96,7 +96,7 @@ def _pictures(plan: Plan, root: Path) -> Iterator[Picture]:
     for planned in plan.runs:
         run = planned.run
         if run.model.embedding_dim == 2 and run.seed == plan.seeds[0]:
-            block = run.dataset.name, run.model.backbone, run.protocol.name, planned.variant
+            block = run.dataset.name, run.model.backbone, run.protocol.label, planned.variant
             groups.setdefault(block, []).append(planned)
     for block, members in groups.items():
         for spec in specs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -251,7 +252,9 @@ def test_a_ratio_over_a_bound_is_called_so(setting, device):
         found = values(findings, subset)
         assert "inter_energy_ratio" not in found
         assert found["inter_energy_bound_ratio"] == pytest.approx(found["inter_energy"] / 0.43600, rel=1e-4)
-    bounds = [note for note in findings.notes if "the least energy of 7 points in 5 dimensions is not known" in note]
+    bounds = [
+        note for note in findings.notes if "the least energy of 7 points in 5 dimensions is not known" in note
+    ]
     assert len(bounds) == 1
 
 
@@ -285,6 +288,37 @@ def test_classes_without_images_take_no_part_and_are_told(setting, device):
     assert "2 of 4 classes have no test images and take no part" in findings.notes
     last = findings.predictions["nearest_class_centre"][-1]
     assert last != 3  # unknown in training
+
+
+class TestInAStream:
+    """Two experiences, of classes 3 and 0, then of 2 and 1."""
+
+    train, test = one_hot_images([0, 1, 2, 3, 0, 3], 4), one_hot_images([2, 3, 0], 4)
+    experiences = (torch.tensor([3, 0]), torch.tensor([2, 1]))
+
+    def find(self, setting, device, experience):
+        data = replace(
+            setting(dataset(self.train, self.test)), experiences=self.experiences, experience=experience
+        )
+        return collapse(projected(simplex(4)).to(device), data)
+
+    def test_only_the_classes_seen_are_measured(self, setting, device):
+        findings = self.find(setting, device, 1)
+        found = values(findings, "train")
+        # two points of a simplex of four, cos −1/3: 1/(2 + 2/3), over ¼ for two antipodes
+        assert found["inter_energy"] == pytest.approx(0.375, rel=1e-6)
+        assert found["inter_energy_ratio"] == pytest.approx(1.5, rel=1e-6)
+        assert values(findings, "proxies")["inter_energy_ratio"] == pytest.approx(1.5, rel=1e-6)
+        assert findings.predictions["index"].tolist() == [0, 3, 4, 5, 1, 2]
+        assert findings.predictions["target"].tolist() == [0, 3, 0, 3, 3, 0]
+        assert {(m.subset, m.n) for m in findings.measurements} == {("train", 4), ("test", 2), ("proxies", 0)}
+        assert findings.notes == []
+
+    @pytest.mark.parametrize("experience", [0, 2])
+    def test_all_are_before_the_first_experience_and_after_the_last(self, setting, device, experience):
+        findings = self.find(setting, device, experience)
+        assert {m.n for m in findings.measurements} == {6, 3, 0}
+        assert values(findings, "train")["inter_energy_ratio"] == pytest.approx(1, rel=1e-6)
 
 
 def test_features_that_say_nothing(setting, device):

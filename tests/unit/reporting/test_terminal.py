@@ -240,9 +240,18 @@ def test_collapse_stands_below_the_accuracy_of_the_same_models() -> None:
 def test_collapse_asked_twice_is_told_apart_and_moments_are_left_out() -> None:
     labels = ['collapse{"splits":"train"}', 'collapse{"splits":"both"}', "collapsed"]
     rows = [row for label in labels for row in collapse(evaluation=label)]
-    text = printed(comparison_table(compare_records([*rows, *collapse(experience=3)], "cross_entropy")))
-    assert text.count("training images") == 2
+    before = collapse(epoch=3)
+    text = printed(comparison_table(compare_records([*rows, *before], "cross_entropy")))
+    assert text.count("· training images") == 2
     assert line_of(text, 'collapse{"splits":"both"} · training images')
+
+
+def test_of_a_stream_the_collapse_after_its_last_experience_is_shown() -> None:
+    rows = [row for experience in (1, 2, 3) for row in collapse(experience=experience)]
+    rows = [{**row, "value": 0.25 * row["experience"]} for row in rows if row["seed"] == 0]
+    text = printed(comparison_table(compare_records(rows, "cross_entropy")))
+    assert words(line_of(text, "hug ")) == "hug 0.750 75.0 0.750"
+    assert text.count("· training images") == 1
 
 
 def report(comparison: Comparison, failed: Mapping[str, str], notes: list[str], folder: str) -> str:
