@@ -44,7 +44,9 @@ class Features:
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Features (B, d) in float64 and labels (B,), in order."""
         rows = max(1, BLOCK_NUMBERS // max(1, self.values.shape[1]))
-        for values, targets in zip(self.values.split(rows), self.targets.split(rows), strict=True):
+        for values, targets in zip(
+            torch.split(self.values, rows), torch.split(self.targets, rows), strict=True
+        ):
             wide = values.double()
             yield (normalise(wide) if self.on_sphere else wide), targets
 

@@ -79,7 +79,7 @@ def circles(title: str, arms: Mapping[str, Table | None]) -> Figure:
             else:
                 _panel(axes, table, split)
     fitting = textwrap.fill(title, int(13 * width))
-    figure.suptitle(fitting, fontsize=11, y=1 - 0.12 / height, va="top", parse_math=False)
+    figure.suptitle(fitting, fontsize=11, y=1 - 0.12 / height, va="top")
     _legend(figure, names, entries, textwrap.fill(OUTSIDE, int(17 * width)))
     return figure
 
@@ -91,7 +91,7 @@ def _frame(axes: Axes, title: str, side: str) -> None:
     axes.set_aspect("equal")
     axes.set_xlim(-EDGE, EDGE)
     axes.set_ylim(-EDGE, EDGE)
-    axes.set_title(title, fontsize=10, fontweight="bold", pad=3, parse_math=False)
+    axes.set_title(title, fontsize=10, fontweight="bold", pad=3)
     axes.text(-EDGE - 0.1, 0, side, rotation=90, ha="center", va="center")
     axes.add_patch(Circle((0, 0), 1, fill=False, color="0.75", linewidth=0.6, zorder=1))
 
@@ -195,7 +195,7 @@ def _legend(figure: Figure, names: Mapping[int, str], columns: int, title: str) 
         Line2D([], [], ls="", marker="o", ms=5, mfc="0.8", mec="black", mew=0.8, label="class mean"),
         Line2D([], [], ls="", marker=".", ms=4, color="0.5", label="image"),
     ]
-    legend = figure.legend(
+    figure.legend(
         handles=[*colours, *signs],
         loc="lower center",
         ncols=columns,
@@ -204,8 +204,6 @@ def _legend(figure: Figure, names: Mapping[int, str], columns: int, title: str) 
         title=title,
         title_fontsize=8,
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _class_names(tables: Sequence[Table]) -> dict[int, str]:

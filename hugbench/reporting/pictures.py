@@ -8,11 +8,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hugbench.results.store import RunFolder
 from hugbench.storage import write_atomic
 from hugbench.suite.plan import Plan, PlannedRun
 from hugbench.suite.plugins import EvaluationSpec
+
+if TYPE_CHECKING:
+    from hugbench.reporting.circles import Table
 
 DRAWING = "1"
 """Raised when the same numbers are drawn in another way."""
@@ -65,22 +69,19 @@ def collapse_pictures(plan: Plan, root: Path) -> list[Path]:
 def draw(picture: Picture) -> tuple[bytes, bytes]:
     """A picture as SVG and as PNG; the SVG's metadata hold the digest."""
     import matplotlib
-    import pyarrow.parquet
 
     from hugbench.reporting.circles import circles
 
-    def read(path: Path) -> dict[str, object]:
-        table = pyarrow.parquet.read_table(path)
-        return {name: table.column(name).to_numpy() for name in table.column_names}
-
-    style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": picture.digest,
-        "font.size": 9.0,
-        "font.family": "sans-serif",
-    }
-    with matplotlib.rc_context(style):
-        tables = {label: None if path is None else read(path) for label, path in picture.arms.items()}
+    with matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": picture.digest,
+            "text.parse_math": False,
+            "font.size": 9.0,
+            "font.family": "sans-serif",
+        }
+    ):
+        tables = {label: None if path is None else _read(path) for label, path in picture.arms.items()}
         figure = circles(picture.title, tables)
         svg, png = io.BytesIO(), io.BytesIO()
         metadata = {"Date": None, "Title": picture.title, "Identifier": picture.digest}
@@ -121,6 +122,14 @@ def _picture(
         digest.update(f"{planned.label} {shown}\n".encode())
     name = re.sub(r"[^\w.=-]+", "_", "-".join([spec.key if several else spec.name, *parts]))
     return Picture(name, title, arms, digest.hexdigest())
+
+
+def _read(path: Path) -> Table:
+    """The columns of a file of predictions."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
 def _shows(svg: Path, digest: str) -> bool:

@@ -28,7 +28,7 @@ recipe: {epochs: 1, batch_size: 64, lr: 0.1}
 seeds: [3, 4]
 evaluations: [accuracy, collapse]
 """
-NAMES = ("zero", "one & two", "<three>")
+NAMES = ("zero", "$one_2$ & two", "<three>")
 
 
 def plan_of(folder: Path, **changes: str) -> Plan:
@@ -118,7 +118,7 @@ def test_svg_and_png_of_every_criterion(plan: Plan, tmp_path: Path) -> None:
     assert words.count("100.0 % of 89 right") == words.count("100.0 % of 59 right") == 3
     for number in "012":
         assert words.count(number) == 2 * 3
-    assert {"0 zero", "1 one & two", "2 <three>", "proxy", "class mean", "image"} <= set(words)
+    assert {"0 zero", "1 $one_2$ & two", "2 <three>", "proxy", "class mean", "image"} <= set(words)
     assert "not finished" not in words
 
 
