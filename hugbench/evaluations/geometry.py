@@ -91,7 +91,8 @@ def within_class_variability(features: Features) -> float:
 
     Σ_W the mean over the classes of their covariances, Σ_B the covariance of the class means. Both
     are only looked at along the axes of the centred means, so no d × d matrix is made. The pseudo-
-    inverse is cut off at rank K − 1, and where float32 resolves no difference of the means.
+    inverse leaves out the axes along which float32 resolves no difference of the means; K − 1 are
+    left at most.
 
     Returns:
         At least 0; infinite where all means coincide, NaN where no class has any spread either.
@@ -103,7 +104,6 @@ def within_class_variability(features: Features) -> float:
     means = features.centred_means
     _, lengths, axes = torch.linalg.svd(means, full_matrices=False)
     kept = lengths > RESOLUTION * float(features.means.norm())
-    kept[len(means) - 1 :] = False
     if not kept.any():
         spread = features.mean_over_classes(_from_means(features))
         return math.inf if spread > 0 else math.nan

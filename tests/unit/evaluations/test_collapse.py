@@ -170,20 +170,23 @@ class TestOfRandomImages:
             own = rows["split"] == split
             assert rows["index"][own].tolist() == list(range(len(images)))
             assert rows["target"][own].tolist() == images.targets.tolist()
-            agreed, directions = 0, self.features(images, True).means
+            agreed, agreed_on_sphere, directions = 0, 0, self.features(images, True).means
             for place, pixels in zip(np.flatnonzero(own), images.pixels, strict=True):
                 feature = pixels.flatten().double() / 255
                 prediction = int(logits(pixels[None].float() / 255).argmax())
                 nearest = int((means - feature).norm(dim=1).argmin())
                 agreed += prediction == nearest
+                on_sphere = (self.features(self.train, True).means - feature / feature.norm()).norm(dim=1)
+                agreed_on_sphere += prediction == int(on_sphere.argmin())
                 direction = directions[rows["target"][place]]
                 chord = (feature / feature.norm() - direction / direction.norm()).norm()
                 assert rows["prediction"][place] == prediction
                 assert rows["nearest_class_centre"][place] == nearest
                 assert rows["norm"][place] == pytest.approx(float(feature.norm()), rel=1e-5)
                 assert rows["chord_to_mean"][place] == pytest.approx(float(chord), rel=1e-4)
-            share = agreed / len(images)
-            assert values(findings, split)["nearest_class_centre_agreement"] == pytest.approx(share)
+            found, name = values(findings, split), "nearest_class_centre_agreement"
+            assert found[name] == pytest.approx(agreed / len(images))
+            assert found[f"{name}_on_sphere"] == pytest.approx(agreed_on_sphere / len(images))
 
     @pytest.mark.parametrize("split", ["train", "test"])
     def test_one_split_gives_the_numbers_of_both(self, classifier, setting, split):
@@ -286,6 +289,9 @@ def test_classes_without_images_take_no_part_and_are_told(setting, device):
     )  # chords of the simplex
     assert "1 of 4 classes have no train images and take no part" in findings.notes
     assert "2 of 4 classes have no test images and take no part" in findings.notes
+    corners = simplex(4)[[1, 3]]
+    duality = geometry.self_duality_error(corners - corners.mean(dim=0), corners)
+    assert values(findings, "test")["self_duality_error"] == pytest.approx(duality, rel=1e-5)
     last = findings.predictions["nearest_class_centre"][-1]
     assert last != 3  # unknown in training
 
