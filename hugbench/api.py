@@ -96,6 +96,7 @@ class Outcome:
         failed: error of each run that failed, by id.
         notes: sentences that belong to the numbers, each once.
         folder: where everything lies.
+        pictures: files that show the features, where the suite asks for collapse in two dimensions.
     """
 
     plan: Plan
@@ -104,6 +105,7 @@ class Outcome:
     failed: Mapping[str, str]
     notes: tuple[str, ...]
     folder: Path
+    pictures: tuple[Path, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -113,6 +115,7 @@ class Outcome:
             "done": list(self.done),
             "failed": dict(self.failed),
             "notes": list(self.notes),
+            "pictures": [str(path) for path in self.pictures],
             "comparison": self.comparison.to_json(),
         }
 
@@ -292,6 +295,7 @@ def _representatives(runs: list[PlannedRun]) -> list[PlannedRun]:
 
 
 def _outcome(made: Plan, root: Path) -> Outcome:
+    from hugbench.reporting.pictures import collapse_pictures
     from hugbench.results.comparison import compare_records
 
     rows, damaged = collect_records(made, root)
@@ -303,7 +307,11 @@ def _outcome(made: Plan, root: Path) -> Outcome:
     done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys[run_id]))
     notes = (*damaged, *_notes(made, statuses, keys))
     comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
-    return Outcome(made, comparison, done, failed, notes, root)
+    try:
+        pictures = tuple(collapse_pictures(made, root))
+    except OSError as error:
+        pictures, notes = (), (*notes, f"the pictures could not be written ({error.strerror})")
+    return Outcome(made, comparison, done, failed, notes, root, pictures)
 
 
 def _notes(made: Plan, statuses: Mapping[str, Status], keys: Mapping[str, list[str]]) -> list[str]:

@@ -103,7 +103,9 @@ def run(
     if as_json:
         _print_json(outcome.to_json())
     else:
-        outcome_report(outcome.comparison, outcome.failed, outcome.notes, outcome.folder, console)
+        outcome_report(
+            outcome.comparison, outcome.failed, outcome.notes, outcome.folder, console, outcome.pictures
+        )
     if outcome.failed:
         raise typer.Exit(3)
 

@@ -36,6 +36,7 @@ CRITERIA: dict[str, str] = {
 
 EVALUATIONS: dict[str, str] = {
     "accuracy": "hugbench.evaluations.accuracy:accuracy",
+    "collapse": "hugbench.evaluations.collapse:collapse",
 }
 
 PROTOCOLS: dict[str, str] = {

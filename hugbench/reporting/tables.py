@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
 def is_fraction(metric: str) -> bool:
     """Whether a metric lies in [0, 1], so that reports give it in per cent."""
     name = metric.rpartition(".")[2]
-    return name.endswith("accuracy") or name in _FRACTIONS
+    return name.endswith(("accuracy", "agreement", "agreement_on_sphere")) or name in _FRACTIONS
 
 
 def metric_value(metric: str, value: float) -> str:
@@ -82,6 +82,15 @@ def records_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 def plain_table() -> Table:
     """An empty table in the style of all: a line under the header, no other."""
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+
+
+def criteria_table(numbers: Iterable[str]) -> Table:
+    """A table of criteria with columns of numbers; where it is too wide, the widest column wraps first."""
+    table = plain_table()
+    table.add_column("criterion", overflow="fold")
+    for name in numbers:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    return table
 
 
 def _cell(value: object) -> object:

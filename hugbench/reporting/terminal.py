@@ -9,11 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hugbench.reporting.collapse import collapse_tables
 from hugbench.reporting.tables import (
+    criteria_table,
     duration,
     is_fraction,
     metric_value,
-    plain_table,
     records_table,
     simple_table,
 )
@@ -48,22 +49,32 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
 
     Each table has the accuracy over seeds, the paired difference to the baseline and what may be
     said of it, smaller tables of the accuracy on classes with many, medium and few training images
-    (where they were told apart) and of the other metrics, and a caption with n, seeds and test.
+    (where they were told apart) and of the other metrics, and a caption with n, seeds and test. Below
+    it come the measures of neural collapse of the same models, where the suite asks for them.
 
     Args:
         comparison: what to show.
         subsets: of the test images; those without a record are left out.
     """
     parts: list[RenderableType] = []
+    collapse = collapse_tables(comparison)
     for table in _clean(comparison, subsets):
         if "accuracy" in table:
             parts += _block(comparison, table)
+            parts += collapse.pop(table["accuracy"].quantity.block, [])
+    for block, tables in collapse.items():
+        parts += [Text(_joined(block), style="bold"), *tables]
     parts += [Text(f"Note: {note}.") for note in comparison.notes]
     return Group(*parts) if parts else Text("No run is finished: there is nothing to compare yet.")
 
 
 def outcome_report(
-    comparison: Comparison, failed: Mapping[str, str], notes: Sequence[str], folder: Path, console: Console
+    comparison: Comparison,
+    failed: Mapping[str, str],
+    notes: Sequence[str],
+    folder: Path,
+    console: Console,
+    pictures: Sequence[Path] = (),
 ) -> None:
     """Print the end of a suite: the comparison, what failed, what to keep in mind, where it all lies.
 
@@ -73,6 +84,7 @@ def outcome_report(
         notes: sentences that belong to the numbers.
         folder: the results folder.
         console: where to print.
+        pictures: files that were drawn.
     """
     console.print(comparison_table(comparison))
     for note in notes[:MOST_NOTES]:
@@ -82,6 +94,8 @@ def outcome_report(
     if failed:
         console.print(Text(f"{_count(len(failed), 'run')} failed:", style="bold red"))
         console.print(simple_table("", ["run", "error"], failed.items()))
+    for picture in pictures:
+        console.print(Text(f"Picture: {picture}"), soft_wrap=True)
     console.print(Text(f"Everything lies in {folder}"), soft_wrap=True)
 
 
@@ -127,7 +141,7 @@ def _accuracy(comparison: Comparison, group: compared.Group) -> Table:
         "p": [_p(arm.difference) for arm in arms],
     }
     told = {name: cells for name, cells in columns.items() if any(cells)}
-    table = _criteria_table(told)
+    table = criteria_table(told)
     table.add_column("verdict")
     for arm, *cells in zip(arms, *told.values(), strict=True):
         verdict = _verdict(arm)
@@ -162,19 +176,10 @@ def _small_table(group: compared.Group, columns: Mapping[str, Sequence[str]]) ->
     """Means and half-widths, no tests; nothing without columns."""
     if not columns:
         return []
-    small = _criteria_table(columns)
+    small = criteria_table(columns)
     for arm, *cells in zip(group.arms, *columns.values(), strict=True):
         small.add_row(*map(Text, (arm.criterion, *cells)), style="dim")
     return [small, Text()]
-
-
-def _criteria_table(numbers: Iterable[str]) -> Table:
-    """A table of criteria with columns of numbers; where it is too wide, the widest column wraps first."""
-    table = plain_table()
-    table.add_column("criterion", overflow="fold")
-    for name in numbers:
-        table.add_column(Text(name), justify="right", overflow="fold")
-    return table
 
 
 def _caption(comparison: Comparison, group: compared.Group) -> str:
@@ -212,8 +217,11 @@ def _gaps(arms: Iterable[Arm]) -> list[str]:
 
 
 def _title(quantity: Quantity) -> str:
-    parts = [part for part in quantity.block if part]
-    return " · ".join(parts if quantity.subset == "all" else [*parts, quantity.subset])
+    return _joined(quantity.block if quantity.subset == "all" else (*quantity.block, quantity.subset))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return " · ".join(part for part in parts if part)
 
 
 def _mean(interval: Interval | None, scale: float) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,6 +61,45 @@ def test_a_suite_end_to_end(hugbench, tiny: Path, tmp_path: Path) -> None:
     assert report["counts"] == {"done": 4}
     assert report["seconds_left"] == 0
     assert "4 done" in hugbench("status", tiny).stdout
+
+
+def test_collapse_in_the_plane_ends_with_a_picture(hugbench, tiny: Path, tmp_path: Path) -> None:
+    tiny.write_text(
+        tiny.read_text().replace("embedding_dim: 16", "embedding_dim: 2") + "evaluations: [collapse]\n"
+    )
+    options = [tiny, "--seeds", "1", "--set", "recipe.epochs=1", *DEVICE]
+    done = hugbench("run", *options)
+    assert done.returncode == 0, done.stderr
+    for words in ("collapse · training images", "collapse · test images", "inter / min"):
+        assert words in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines() if "Picture" not in line) <= 100
+    folder = tmp_path / "results" / "suites" / "tiny"
+    pictures = sorted(folder.iterdir())
+    assert [path.name for path in pictures] == [
+        f"collapse-digits-test_resnet-standard.{form}" for form in ("png", "svg")
+    ]
+    for path in pictures:
+        assert f"Picture: {path.relative_to(tmp_path)}" in done.stdout
+    assert ">hug<" in pictures[1].read_text()
+
+    before = {path: path.stat().st_mtime_ns for path in pictures}
+    again = json.loads(hugbench("run", *options, "--json").stdout)
+    assert sorted(again["pictures"]) == [str(path.relative_to(tmp_path)) for path in pictures]
+    assert {path: path.stat().st_mtime_ns for path in pictures} == before
+    rows = json.loads(hugbench("records", tiny, "--seeds", "1", "--set", "recipe.epochs=1", "--json").stdout)
+    agreement = [row for row in rows if row["metric"] == "nearest_class_centre_agreement"]
+    assert {(row["criterion"], row["subset"], row["n"]) for row in agreement} == {
+        (criterion, subset, n)
+        for criterion in ("cross_entropy", "hug")
+        for subset, n in (("train", 320), ("test", 100))
+    }
+
+    shutil.rmtree(folder.parent)
+    folder.parent.write_text("in the way")
+    done = hugbench("run", *options)
+    assert done.returncode == 0, done.stderr
+    assert "the pictures could not be written" in done.stdout
+    assert "collapse · test images" in done.stdout
 
 
 def test_smoke_lives_in_a_folder_of_its_own(hugbench, tiny: Path, tmp_path: Path) -> None:

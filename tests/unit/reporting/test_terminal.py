@@ -195,6 +195,65 @@ def test_corrupted_images_are_not_shown_as_clean() -> None:
     assert "nothing to compare" in text
 
 
+COLLAPSE = {
+    "within_class_variability": {
+        "cross_entropy": {0: 0.011, 1: 0.012, 2: 0.013},
+        "hug": {0: 123.4, 1: 123.4},
+    },
+    "nearest_class_centre_agreement": {"cross_entropy": {0: 0.97, 1: 0.98, 2: 0.99}, "hug": {0: 0, 1: 0}},
+    "inter_energy_bound_ratio": {"cross_entropy": {0: 2.5e6}, "hug": {0: 1.0, 1: 1.001}},
+    "equinorm_variation": {"cross_entropy": {0: 0.5}},
+}
+
+
+def collapse(**changes: Any) -> list[dict[str, Any]]:
+    place = {"evaluation": "collapse", "subset": "train", **changes}
+    return [row for metric, values in COLLAPSE.items() for row in records(values, metric, **place)]
+
+
+def test_collapse_stands_below_the_accuracy_of_the_same_models() -> None:
+    rows = [
+        *full(ACCURACY),
+        *collapse(),
+        *collapse(subset="test"),
+        *collapse(variant="model.embedding_dim=2"),
+    ]
+    rows += records(COLLAPSE["within_class_variability"], "within_class_variability", subset="proxies")
+    text = printed(
+        comparison_table(compare_records(rows, "cross_entropy", criteria=["cross_entropy", "hug", "nonl"]))
+    )
+    assert max(map(len, text.splitlines())) <= 100
+    lines = text.splitlines()
+    first, second = lines.index("collapse · training images"), lines.index("collapse · test images")
+    other = lines.index("digits · test_resnet · standard · model.embedding_dim=2")
+    assert first < second < other
+    assert words(lines[first + 1]) == "criterion NC1 NC4 % inter / bound"
+    # by hand: std .001, t 4.3027, half-width .0025; no interval with one seed
+    assert words(lines[first + 3]) == "cross_entropy 0.0120 ± 0.0025 98.0 ± 2.5 2.50e+06"
+    assert words(lines[first + 4]) == "hug 123 ± 0 0.00 ± 0.00 1.00 ± 0.01"
+    assert words(lines[first + 5]) == "nonl - - -"
+    assert text.count("collapse · training images") == 2
+    assert text.count("NC1: spread within classes") == 2
+    assert "equinorm" not in text
+
+
+def test_collapse_asked_twice_is_told_apart_and_moments_are_left_out() -> None:
+    labels = ['collapse{"splits":"train"}', 'collapse{"splits":"both"}', "collapsed"]
+    rows = [row for label in labels for row in collapse(evaluation=label)]
+    before = collapse(epoch=3)
+    text = printed(comparison_table(compare_records([*rows, *before], "cross_entropy")))
+    assert text.count("· training images") == 2
+    assert line_of(text, 'collapse{"splits":"both"} · training images')
+
+
+def test_of_a_stream_the_collapse_after_its_last_experience_is_shown() -> None:
+    rows = [row for experience in (1, 2, 3) for row in collapse(experience=experience)]
+    rows = [{**row, "value": 0.25 * row["experience"]} for row in rows if row["seed"] == 0]
+    text = printed(comparison_table(compare_records(rows, "cross_entropy")))
+    assert words(line_of(text, "hug ")) == "hug 0.750 75.0 0.750"
+    assert text.count("· training images") == 1
+
+
 def report(comparison: Comparison, failed: Mapping[str, str], notes: list[str], folder: str) -> str:
     stream = io.StringIO()
     outcome_report(comparison, failed, notes, Path(folder), Console(file=stream, width=80))
@@ -207,6 +266,12 @@ def test_the_report_ends_with_the_folder_in_one_piece() -> None:
     assert text.splitlines()[-1] == f"Everything lies in {folder}"
     assert "Note: hug (seed 0): temperature 0.05" in text
     assert "failed" not in text
+
+
+def test_the_report_names_the_pictures_in_one_piece() -> None:
+    stream, picture = io.StringIO(), Path("results") / ("long" * 30) / "collapse.svg"
+    outcome_report(compared(ACCURACY), {}, [], Path("results"), Console(file=stream, width=80), [picture])
+    assert stream.getvalue().splitlines()[-2] == f"Picture: {picture}"
 
 
 def test_the_report_names_failed_runs_and_their_errors() -> None:
