@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hugbench.results.statistics import Interval
+
 _FRACTIONS = {
     "error",
     "expected_calibration_error",
@@ -40,6 +42,15 @@ def is_fraction(metric: str) -> bool:
     """Whether a metric lies in [0, 1], so that reports give it in per cent."""
     name = metric.rpartition(".")[2]
     return name.endswith(("accuracy", "agreement", "agreement_on_sphere")) or name in _FRACTIONS
+
+
+def mean_and_half_width(interval: Interval | None, scale: float) -> str:
+    """A mean over seeds and the half-width of its interval; a dash where there is none."""
+    if interval is None:
+        return "-"
+    digits = 2 if scale == 100 else 3
+    half = "" if interval.half_width is None else f" ± {scale * interval.half_width:.{digits}f}"
+    return f"{scale * interval.mean:.{digits}f}{half}"
 
 
 def metric_value(metric: str, value: float) -> str:

@@ -10,24 +10,24 @@ from rich.table import Table
 from rich.text import Text
 
 from hugbench.reporting.collapse import collapse_tables
+from hugbench.reporting.stream import LEGEND as STREAM_LEGEND
+from hugbench.reporting.stream import seen_after_each, stream_numbers
 from hugbench.reporting.tables import (
     criteria_table,
     duration,
     is_fraction,
+    mean_and_half_width,
     metric_value,
     records_table,
     simple_table,
 )
 from hugbench.results import comparison as compared
 from hugbench.results.comparison import Arm, Comparison, Quantity
-from hugbench.results.statistics import Interval, Paired
+from hugbench.results.statistics import Paired
 
 __all__ = ["comparison_table", "duration", "metric_value", "outcome_report", "records_table", "simple_table"]
 
 SECONDARY = {
-    "average_incremental_accuracy": "average incremental %",
-    "forgetting": "forgetting %",
-    "task_incremental_accuracy": "task-incremental %",
     "top5_accuracy": "top-5 %",
     "nearest_class_mean_accuracy": "nearest class mean %",
     "expected_calibration_error": "ECE %",
@@ -119,14 +119,17 @@ def _block(comparison: Comparison, table: Mapping[str, compared.Group]) -> list[
     """Title, accuracy, how it differs between frequent and rare classes, the other metrics, caption."""
     group = table["accuracy"]
     frequencies = _frequencies(comparison, group)
-    legend = f" {FREQUENCY_LEGEND}" if frequencies else ""
+    stream = stream_numbers(table)
+    legends = [FREQUENCY_LEGEND] * bool(frequencies) + [STREAM_LEGEND] * bool(stream)
     return [
         Text(_title(group.quantity), style="bold"),
         _accuracy(comparison, group),
         Text(),
         *_small_table(group, frequencies),
+        *_small_table(group, stream),
+        *_small_table(group, seen_after_each(comparison, group)),
         *_small_table(group, _others(table)),
-        Text(_caption(comparison, group) + legend, style="dim"),
+        Text(" ".join([_caption(comparison, group), *legends]), style="dim"),
         Text(),
     ]
 
@@ -136,7 +139,7 @@ def _accuracy(comparison: Comparison, group: compared.Group) -> Table:
     arms = group.arms
     columns = {
         "seeds": [_seed_share(arm) for arm in arms] if any(map(_incomplete, arms)) else [],
-        "accuracy %": [_mean(arm.interval, 100) for arm in arms],
+        "accuracy %": [mean_and_half_width(arm.interval, 100) for arm in arms],
         f"minus {comparison.baseline}": [_points(arm.difference) for arm in arms],
         "p": [_p(arm.difference) for arm in arms],
     }
@@ -157,7 +160,7 @@ def _frequencies(comparison: Comparison, group: compared.Group) -> dict[str, lis
     if group.quantity.subset != "all":
         return {}
     return {
-        f"{name} %": [_mean(arm.interval, 100) for arm in groups[place].arms]
+        f"{name} %": [mean_and_half_width(arm.interval, 100) for arm in groups[place].arms]
         for name, place in places.items()
         if place in groups
     }
@@ -166,7 +169,9 @@ def _frequencies(comparison: Comparison, group: compared.Group) -> dict[str, lis
 def _others(table: Mapping[str, compared.Group]) -> dict[str, list[str]]:
     """The secondary metrics."""
     return {
-        title: [_mean(arm.interval, 100 if is_fraction(metric) else 1) for arm in table[metric].arms]
+        title: [
+            mean_and_half_width(arm.interval, 100 if is_fraction(metric) else 1) for arm in table[metric].arms
+        ]
         for metric, title in SECONDARY.items()
         if metric in table
     }
@@ -222,14 +227,6 @@ def _title(quantity: Quantity) -> str:
 
 def _joined(parts: Iterable[str]) -> str:
     return " · ".join(part for part in parts if part)
-
-
-def _mean(interval: Interval | None, scale: float) -> str:
-    if interval is None:
-        return "-"
-    digits = 2 if scale == 100 else 3
-    half = "" if interval.half_width is None else f" ± {scale * interval.half_width:.{digits}f}"
-    return f"{scale * interval.mean:.{digits}f}{half}"
 
 
 def _points(difference: Paired | None) -> str:
