@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -64,9 +65,8 @@ def test_a_suite_end_to_end(hugbench, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_collapse_in_the_plane_ends_with_a_picture(hugbench, tiny: Path, tmp_path: Path) -> None:
-    tiny.write_text(
-        tiny.read_text().replace("embedding_dim: 16", "embedding_dim: 2") + "evaluations: [collapse]\n"
-    )
+    text = re.sub(r"evaluations: .*\n", "", tiny.read_text().replace("embedding_dim: 16", "embedding_dim: 2"))
+    tiny.write_text(f"{text}evaluations: [collapse]\n")
     options = [tiny, "--seeds", "1", "--set", "recipe.epochs=1", *DEVICE]
     done = hugbench("run", *options)
     assert done.returncode == 0, done.stderr
