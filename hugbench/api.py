@@ -323,7 +323,7 @@ def _notes(made: Plan, statuses: Mapping[str, Status], keys: Mapping[str, list[s
             told.setdefault(note, {}).setdefault(planned.label, []).append(planned.run.seed)
     notes = []
     for note, arms in sorted(told.items()):
-        of = [f"{label} (seed {', '.join(map(str, seeds))})" for label, seeds in arms.items()]
+        of = [f"{label} (seed {', '.join(map(str, dict.fromkeys(seeds)))})" for label, seeds in arms.items()]
         everywhere = sum(map(len, arms.values())) == len(statuses)
         notes.append(note if everywhere else f"{', '.join(of)}: {note}")
     return notes
