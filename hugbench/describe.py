@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import platform
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from hugbench import registry, signatures
 from hugbench.backbones import backbone_names, own_names
@@ -17,6 +20,7 @@ from hugbench.errors import UserError, nearest
 from hugbench.suite.baselines import read_baseline, shipped_baselines
 from hugbench.suite.loader import load_suite, shipped_suites
 from hugbench.suite.nodes import read
+from hugbench.suite.protocols import SPECS
 from hugbench.suite.strategies import matrix
 
 KINDS = ("criteria", "datasets", "backbones", "evaluations", "protocols", "strategies", "suites")
@@ -64,11 +68,12 @@ def show(name: str) -> dict[str, Any]:
     for kind, table in (
         ("criterion", registry.criteria()),
         ("evaluation", registry.EVALUATIONS),
-        ("protocol", registry.PROTOCOLS),
         ("strategy", registry.STRATEGIES),
     ):
         if name in table:
             return {"kind": kind, "name": name, **_plugin(table[name]), **_baseline(name, kind)}
+    if name in SPECS:
+        return {"kind": "protocol", "name": name, **_protocol(name)}
     if name in shipped_baselines():
         return {"kind": "baseline", "name": name, **_baseline(name)}
     if name in catalogue.KNOWN:
@@ -145,6 +150,26 @@ def _baseline(name: str, kind: str = "criterion") -> dict[str, Any]:
     }
 
 
+def _protocol(name: str) -> dict[str, Any]:
+    """What a suite writes under a protocol's name."""
+    spec = SPECS[name]
+    fields = {field: of for field, of in spec.model_fields.items() if field != "name"}
+    told = "\n".join(f"    {field}: {of.description}." for field, of in fields.items())
+    arguments = [
+        {
+            "name": field,
+            "type": str(spec.__annotations__[field]),
+            "default": None if of.is_required() else repr(of.default),
+        }
+        for field, of in fields.items()
+    ]
+    return {"doc": f"{_doc(spec)}\n\nArgs:\n{told}" if told else _doc(spec), "arguments": arguments}
+
+
+def _doc(spec: type[BaseModel]) -> str:
+    return inspect.getdoc(spec) or ""
+
+
 def _devices() -> list[str]:
     """cpu, and every accelerator that torch can use."""
     import torch
@@ -193,7 +218,7 @@ _LISTERS = {
     "datasets": lambda: [(name, known.title) for name, known in catalogue.KNOWN.items()],
     "backbones": lambda: [(name, _home(name)) for name in backbone_names()],
     "evaluations": lambda: _plugins(registry.EVALUATIONS),
-    "protocols": lambda: _plugins(registry.PROTOCOLS),
+    "protocols": lambda: [(name, _first_line(_doc(spec))) for name, spec in SPECS.items()],
     "strategies": lambda: _plugins(registry.STRATEGIES),
     "suites": _suites,
 }

@@ -48,7 +48,11 @@ class StrategySpec(Frozen):
 
 
 class Stream(Frozen):
-    """A stream of experiences, each with classes of its own."""
+    """Class-incremental: a stream of experiences, each with classes of its own.
+
+    Beside the arguments stands `strategies`, a list of what `hugbench list strategies` shows, each by its
+    name or as `{name: {arguments}}`. `recipe.epochs` are those of one experience.
+    """
 
     experiences: PositiveInt = Field(description="how many; every class is in one of them")
     class_order: Literal["fixed", "seeded"] = Field(
