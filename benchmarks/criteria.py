@@ -1,32 +1,43 @@
-"""Time and memory of every criterion against cross-entropy with its linear layer.
+"""Time and memory of HUG and every other criterion against cross-entropy with its linear layer.
 
-    python benchmarks/criteria.py                 # C = 10, 100, 1,000 at batch 512, width 512
-    python benchmarks/criteria.py --large         # also C = 10,000 and 100,000 at width 128
-    python benchmarks/criteria.py --only hug hug_loop --threads 1
+    python benchmarks/criteria.py [--classes 10 100 1000] [--only hug hug_loop] [--json results.json]
 
-Time is forward + backward. The criteria of a table take turns in random order, so that the machine's
-noise meets them alike; a ratio is that of the medians, and beside it that of the fastest turns.
+Time is forward + backward, features and parameters. Every turn of a criterion comes right after one
+of cross-entropy, criteria take their turns in shuffled rounds, and what is printed is the median of
+the ratios of such pairs, with quartiles; criteria whose call takes seconds get fewer pairs. On one
+CPU thread a turn is timed by the processor time of this process, so that what else runs on the
+machine counts little; otherwise by the clock.
+
 Memory is what one forward + backward adds at its peak to parameters and inputs, gradients included:
-of the resident set on a CPU (Linux), of the allocator on CUDA.
+on a CPU the growth of the resident set (Linux), in a child process whose malloc returns every larger
+block at once; on CUDA what the allocator gave.
+
+References: `hug_loop` and `hug_mhs_loop` are the formula written down plainly, a loop over classes in
+both terms; `hug_cdist` takes `torch.cdist` for the pairs of proxies and a loop for the images, as
+the released code is built. Their losses are checked to be HUG's.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import gc
 import importlib
+import json
+import math
+import os
+import platform
 import random
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from hugbench import registry
@@ -35,10 +46,11 @@ from hugbench.criteria.hug import HUG
 
 Make = Callable[[int, int], Criterion]
 BASELINE = "cross_entropy"
+TURN_SECONDS = 0.02
 
 
 class LoopHUG(HUG):
-    """The released formula written down plainly: a loop over classes in both terms."""
+    """The released formula, mhe or mhs, written down plainly: a loop over classes in both terms."""
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         x = features / features.norm(dim=1, keepdim=True)
@@ -46,19 +58,22 @@ class LoopHUG(HUG):
         return self.alpha * self.spread(w) + self.beta * self.gather(x, w.detach(), targets)
 
     def spread(self, w: Tensor) -> Tensor:
-        total = w.new_zeros(())
-        for c in range(self.num_classes - 1):
-            total = total + ((w[c + 1 :] - w[c]).norm(dim=1) ** -2).sum()
+        distances = [(w[c + 1 :] - w[c]).norm(dim=1) for c in range(self.num_classes - 1)]
+        if self.uniformity == "mhs":
+            return -torch.stack([some.min() for some in distances]).min()
+        total = torch.stack([(some**-2).sum() for some in distances]).sum()
         return total / (self.num_classes * (self.num_classes - 1) / 2)
 
     def gather(self, x: Tensor, w: Tensor, targets: Tensor) -> Tensor:
-        present = targets.unique().tolist()
-        means = [(x[targets == c] - w[c]).norm(dim=1).mean() for c in present]
-        return torch.stack(means).mean()
+        terms = []
+        for c in targets.unique().tolist():
+            distances = (x[targets == c] - w[c]).norm(dim=1)
+            terms.append(distances.max() if self.intra == "mhs" else distances.mean())
+        return torch.stack(terms).mean()
 
 
 class CdistHUG(LoopHUG):
-    """The released formula as it was released: `torch.cdist` for the pairs, a loop for the images."""
+    """The released structure: `torch.cdist` for the pairs of proxies, a loop for the images."""
 
     def spread(self, w: Tensor) -> Tensor:
         pairs = torch.cdist(w, w)[torch.triu(torch.ones(len(w), len(w), device=w.device), 1) > 0]
@@ -72,126 +87,305 @@ def registered(target: str, in_features: int, num_classes: int) -> Criterion:
     return criterion
 
 
+REFERENCES: dict[str, Make] = {
+    "hug_loop": partial(LoopHUG, preset="released"),
+    "hug_mhs_loop": partial(LoopHUG, preset="released", uniformity="mhs"),
+    "hug_cdist": partial(CdistHUG, preset="released"),
+}
 CRITERIA: dict[str, Make] = {
-    **{name: partial(registered, target) for name, target in registry.CRITERIA.items()},
+    BASELINE: partial(registered, registry.CRITERIA[BASELINE]),
+    "hug": HUG,
     "hug_mhs": partial(HUG, uniformity="mhs"),
     "hug_mgd": partial(HUG, uniformity="mgd"),
     "hug_no_stop_gradient": partial(HUG, stop_gradient=False),
     "hug_sampled_1024": partial(HUG, sampled=1_024),
     "hug_orthogonal": partial(HUG, proxies="orthogonal"),
-    "hug_cdist": partial(CdistHUG, preset="released"),
-    "hug_loop": partial(LoopHUG, preset="released"),
+    **{name: partial(registered, place) for name, place in registry.CRITERIA.items() if name != "hug"},
+    **REFERENCES,
 }
-NOT_ABOVE = {"hug_loop": 1_000, "hug_cdist": 10_000, "hug_mgd": 10_000, "hug_orthogonal": 10_000}
+SPEED_UPS = {"hug_loop": "hug", "hug_mhs_loop": "hug_mhs", "hug_cdist": "hug"}
+
+
+@dataclass
+class Measured:
+    """One criterion at one number of classes; `reason` says why there are no numbers."""
+
+    criterion: str
+    classes: int
+    width: int
+    reason: str | None = None
+    seconds: list[float] = field(default_factory=list)
+    baseline: list[float] = field(default_factory=list)
+    extra_mib: float | None = None
+
+    @property
+    def ratios(self) -> list[float]:
+        return [own / base for own, base in zip(self.seconds, self.baseline, strict=True)]
 
 
 def build(name: str, width: int, classes: int, device: torch.device) -> Criterion | str:
     """The criterion, or why there is none."""
-    if classes > NOT_ABOVE.get(name, classes):
-        return "left out"
+    held = classes**2 * {"hug_cdist": 4}.get(name, width) * 4 / 2**30
+    if name in REFERENCES and held > 8:
+        return f"its graph would hold {held:,.0f} GiB and more"
     try:
+        torch.manual_seed(0)
         return CRITERIA[name](width, classes).to(device)
     except (TypeError, ValueError) as error:
         return str(error)
+
+
+def example(width: int, classes: int, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    features = torch.randn(options.batch, width, device=options.device, requires_grad=True)
+    return features, torch.randint(classes, (options.batch,), device=options.device)
 
 
 def step(criterion: Criterion, features: Tensor, targets: Tensor) -> None:
     features.grad = None
     criterion.zero_grad()
     criterion(features, targets).backward()
-    if features.is_cuda:
-        torch.cuda.synchronize()
 
 
-def times(
-    built: dict[str, Criterion], features: Tensor, targets: Tensor, seconds: float
-) -> dict[str, list[float]]:
-    """Seconds of every turn of every criterion, in shuffled turns for about so long (one at least)."""
-    found: dict[str, list[float]] = {name: [] for name in built}
-    order, shuffler = list(built), random.Random(0)
-    begin = time.perf_counter()
-    while not found[BASELINE] or time.perf_counter() - begin < seconds:
+def check_references(options: argparse.Namespace) -> None:
+    """The slow ways must give HUG's loss and gradient."""
+    features, targets = example(32, 20, options)
+    for name, make in REFERENCES.items():
+        torch.manual_seed(0)
+        slow = make(32, 20).to(options.device)
+        fast = HUG(32, 20, preset="released", uniformity=slow.uniformity).to(options.device)
+        fast.load_state_dict(slow.state_dict())
+        losses = [criterion(features, targets) for criterion in (slow, fast)]
+        gradients = [torch.autograd.grad(loss, features)[0] for loss in losses]
+        torch.testing.assert_close(*losses, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(*gradients, msg=lambda text, name=name: f"{name}: {text}")
+
+
+class Clock:
+    """Seconds per call of a criterion on one batch."""
+
+    def __init__(self, features: Tensor, targets: Tensor) -> None:
+        self.features, self.targets = features, targets
+        alone = features.device.type == "cpu" and torch.get_num_threads() == 1
+        self.now = time.process_time if alone else time.perf_counter
+
+    def turn(self, criterion: Criterion, calls: int = 1) -> float:
+        self.wait()
+        begun = self.now()
+        for _ in range(calls):
+            step(criterion, self.features, self.targets)
+        self.wait()
+        taken = (self.now() - begun) / calls
+        criterion.zero_grad()
+        return taken
+
+    def wait(self) -> None:
+        if self.features.is_cuda:
+            torch.cuda.synchronize()
+
+
+def measure_times(
+    built: dict[str, Criterion], results: dict[str, Measured], clock: Clock, options: argparse.Namespace
+) -> None:
+    """Fill in the seconds of paired turns, in shuffled rounds: one pair at least, five if affordable."""
+    clock.turn(built[BASELINE])
+    calls, spent = {}, dict.fromkeys(built, 0.0)
+    for name, criterion in built.items():  # a first call warms up, unless it is too long not to count
+        base = clock.turn(built[BASELINE])
+        first = clock.turn(criterion)
+        calls[name] = max(1, min(100, math.ceil(TURN_SECONDS / first)))
+        if first > options.seconds:
+            results[name].seconds.append(first)
+            results[name].baseline.append(base)
+            spent[name] = math.inf
+    shuffler = random.Random(0)
+    for number in range(options.repeats):
+        order = [name for name in built if spent[name] < (options.seconds if number >= 5 else math.inf)]
         shuffler.shuffle(order)
         for name in order:
-            start = time.perf_counter()
-            step(built[name], features, targets)
-            found[name].append(time.perf_counter() - start)
+            base = clock.turn(built[BASELINE], calls[BASELINE])
+            own = clock.turn(built[name], calls[name])
+            results[name].baseline.append(base)
+            results[name].seconds.append(own)
+            spent[name] += own * calls[name]
+
+
+def measure(classes: int, names: list[str], options: argparse.Namespace) -> list[Measured]:
+    """Every criterion at one number of classes."""
+    width = options.width if classes <= 10_000 else options.large_width
+    device = torch.device(options.device)
+    features, targets = example(width, classes, options)
+    results = {name: Measured(name, classes, width) for name in names}
+    built: dict[str, Criterion] = {}
+    for name in names:
+        found = build(name, width, classes, device)
+        if isinstance(found, str):
+            results[name].reason = found
+        else:
+            built[name] = found
+    measure_times(built, results, Clock(features, targets), options)
+    for name, extra in memory(classes, list(built), options).items():
+        results[name].extra_mib = extra
+    return list(results.values())
+
+
+def memory(classes: int, names: list[str], options: argparse.Namespace) -> dict[str, float]:
+    """MiB that one call adds at its peak, by name; empty where that cannot be told."""
+    if torch.device(options.device).type == "cuda":
+        return peaks(classes, names, options)
+    if not Path("/proc/self/clear_refs").exists():
+        return {}
+    shape = ["--batch", options.batch, "--width", options.width, "--large-width", options.large_width]
+    command = [sys.executable, __file__, "--peaks", "--classes", classes, "--only", *names, *shape]
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    command += ["--threads", options.threads]
+    child = subprocess.run(
+        [str(part) for part in command], env=environment, check=True, capture_output=True, text=True
+    )
+    found: dict[str, float] = json.loads(child.stdout)
     return found
 
 
-@contextlib.contextmanager
-def peak(device: torch.device) -> Iterator[list[float]]:
-    """A list that holds, afterwards, the MiB that were added at the peak; empty where unknown."""
-    found: list[float] = []
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        yield found
-        found.append((torch.cuda.max_memory_allocated() - before) / 2**20)
-        return
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        yield found
-        return
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    reset.write_text("5")
-    before = _kibibytes(status, "VmRSS")
-    yield found
-    found.append((_kibibytes(status, "VmHWM") - before) / 2**10)
-
-
-def _kibibytes(status: Path, field: str) -> int:
-    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1])
-
-
-def table(classes: int, options: argparse.Namespace) -> Table:
-    """Measure one number of classes."""
+def peaks(classes: int, names: list[str], options: argparse.Namespace) -> dict[str, float]:
+    """The same in this process."""
+    width = options.width if classes <= 10_000 else options.large_width
     device = torch.device(options.device)
-    width = options.width if classes <= 1_000 else options.large_width
-    torch.manual_seed(0)
-    features = torch.randn(options.batch, width, device=device, requires_grad=True)
-    targets = torch.randint(classes, (options.batch,), device=device)
-    names = [name for name in CRITERIA if not options.only or name in {*options.only, BASELINE}]
-    every = {name: build(name, width, classes, device) for name in names}
-    built = {name: criterion for name, criterion in every.items() if isinstance(criterion, Criterion)}
-    memory = {}
-    for name, criterion in built.items():
-        with peak(device) as found:
-            step(criterion, features, targets)
-        memory[name] = f"{found[0]:,.0f}" if found else "unknown"
-    measured = times(built, features, targets, options.seconds)
-    reference = measured[BASELINE]
-    where = f"{options.threads} threads" if device.type == "cpu" else str(device)
-    title = f"C = {classes:,}, width {width}, batch {options.batch}, {where}"
-    result = Table("criterion", "median ms", "ratio", "ratio of fastest", "extra MiB", "turns", title=title)
-    for name, outcome in every.items():
-        if isinstance(outcome, str):
-            result.add_row(name, outcome)
-            continue
-        turns = measured[name]
-        ratio = statistics.median(turns) / statistics.median(reference)
-        cells = f"{statistics.median(turns) * 1e3:.2f}", f"{ratio:.2f}", f"{min(turns) / min(reference):.2f}"
-        result.add_row(name, *cells, memory[name], str(len(turns)))
-    return result
+    features, targets = example(width, classes, options)
+    small = example(width, 10, options)
+    found = {}
+    for name in names:
+        warm, criterion = build(name, width, 10, device), build(name, width, classes, device)
+        assert isinstance(warm, Criterion)
+        assert isinstance(criterion, Criterion)
+        step(warm, *small)
+        features.grad = small[0].grad = None
+        gc.collect()
+        before = held(device, reset=True)
+        step(criterion, features, targets)
+        found[name] = (held(device) - before) / 2**20
+    return found
+
+
+def held(device: torch.device, reset: bool = False) -> int:
+    """Bytes held at the peak since the last reset, or right now with a reset."""
+    if device.type == "cuda":
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated()
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+
+def machine(options: argparse.Namespace) -> dict[str, str]:
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), model)
+    if torch.device(options.device).type == "cuda":
+        model = torch.cuda.get_device_name()
+    return {
+        "device": f"{model}, {torch.get_num_threads()} of {os.cpu_count()} CPUs used",
+        "versions": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}",
+        "date": date.today().isoformat(),
+    }
+
+
+def spread(values: list[float]) -> str:
+    """Median, and quartiles where there are some values."""
+    middle = figure(statistics.median(values))
+    if len(values) < 4:
+        return middle
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle} ({figure(low)} to {figure(high)})"
+
+
+def figure(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def markdown(results: list[Measured], options: argparse.Namespace) -> str:
+    """Tables of time, of memory and of the gain over the references, and why cells are empty."""
+    sizes = list(dict.fromkeys((result.classes, result.width) for result in results))
+    names = list(dict.fromkeys(result.criterion for result in results))
+    by_place = {(result.criterion, result.classes): result for result in results}
+    head = [
+        f"C = {classes:,}" + (f", d = {width}" if width != options.width else "") for classes, width in sizes
+    ]
+    reasons: list[str] = []
+
+    def row(label: str, name: str, cell: Callable[[Measured], str]) -> list[str]:
+        return [label, *(cell(by_place[name, classes]) for classes, _ in sizes)]
+
+    def time_cell(result: Measured) -> str:
+        if result.reason is not None:
+            if result.reason not in reasons:
+                reasons.append(result.reason)
+            return f"– [{reasons.index(result.reason) + 1}]"
+        if result.criterion == BASELINE:
+            return f"{statistics.median(result.seconds) * 1e3:,.2f} ms"
+        return spread(result.ratios)
+
+    def memory_cell(result: Measured) -> str:
+        return "–" if result.extra_mib is None else f"{result.extra_mib:,.1f}"
+
+    def gain_cell(slow: Measured) -> str:
+        fast = by_place[SPEED_UPS[slow.criterion], slow.classes]
+        if not slow.seconds or not fast.seconds:
+            return "–"
+        return spread([a / b for a, b in zip(slow.ratios, fast.ratios, strict=False)])
+
+    slow = [name for name in names if SPEED_UPS.get(name) in names]
+    parts = [
+        f"Time over that of cross-entropy (batch {options.batch}, d = {options.width}):",
+        table(head, [row(name, name, time_cell) for name in names]),
+        "\n".join(f"- [{number}] {reason}" for number, reason in enumerate(reasons, 1)),
+        "Extra memory at the peak, MiB:",
+        table(head, [row(name, name, memory_cell) for name in names]),
+    ]
+    if slow:
+        rows = [row(f"{name} / {SPEED_UPS[name]}", name, gain_cell) for name in slow]
+        parts += ["Time of the references over HUG's:", table(head, rows)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [["criterion", *head], ["---", *["---:"] * len(head)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1_000])
-    parser.add_argument("--large", action="store_true", help="add 10,000 and 100,000 classes")
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--width", type=int, default=512, help="up to 1,000 classes")
-    parser.add_argument("--large-width", type=int, default=128, help="above 1,000 classes")
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1_000, 10_000, 100_000])
     parser.add_argument("--only", nargs="+", choices=CRITERIA, metavar="NAME", help="beside the baseline")
-    parser.add_argument("--seconds", type=float, default=15, help="of measuring for each table")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--width", type=int, default=512, help="d, up to 10,000 classes")
+    parser.add_argument("--large-width", type=int, default=128, help="d above 10,000 classes")
+    parser.add_argument("--repeats", type=int, default=15, help="pairs of turns, at most")
+    parser.add_argument("--seconds", type=float, default=4, help="for each criterion and number of classes")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every pair there, too")
+    parser.add_argument("--peaks", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    for classes in [*options.classes, *([10_000, 100_000] if options.large else [])]:
-        Console().print(table(classes, options))
+    names = [name for name in CRITERIA if not options.only or name in {*options.only, BASELINE}]
+    if options.peaks:
+        print(json.dumps(peaks(options.classes[0], names, options)))
+        return
+    check_references(options)
+    where = machine(options)
+    print("\n".join(f"{key}: {value}" for key, value in where.items()), end="\n\n", flush=True)
+    results: list[Measured] = []
+    for classes in options.classes:
+        begun = time.perf_counter()
+        results += measure(classes, names, options)
+        print(f"C = {classes:,}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    print(markdown(results, options))
+    if options.json:
+        rows = [{**asdict(result), "ratios": result.ratios} for result in results]
+        options.json.write_text(json.dumps({"machine": where, "results": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

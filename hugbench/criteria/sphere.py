@@ -21,6 +21,7 @@ Distance = Literal["chord", "squared_chord", "angle"]
 TINY_NORM = 1e-12
 LARGEST_EXPONENT = 8.0
 SMALLEST_EXPONENT = -64.0
+CHEAP_POWERS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0)  # torch has thirty times faster kernels for these
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -35,9 +36,8 @@ def normalise(x: Tensor) -> Tensor:
     Returns:
         (..., d), of length 1 or 0.
     """
-    wide = widen(x)
-    norm: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    return wide / norm.masked_fill(norm <= TINY_NORM, math.inf)
+    result: Tensor = _Normalise.apply(widen(x))
+    return result
 
 
 def target_cosines(features: Tensor, proxies: Tensor, labels: Tensor) -> Tensor:
@@ -117,9 +117,31 @@ def _power_and_slope(base: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """base^−p (p > 0), −log base (p = 0) or −base^−p (p < 0), and the derivative."""
     if p == 0:
         return base.log().neg_(), base.reciprocal().neg_()
-    slope = base.pow(-p - 1)
-    value = slope * base
+    if -p in CHEAP_POWERS:
+        value = base.pow(-p)
+        slope = value / base
+    else:
+        slope = base.pow(-p - 1)
+        value = slope * base
     return (value if p > 0 else value.neg_()), slope.mul_(-abs(p))
+
+
+class _Normalise(torch.autograd.Function):
+    """The derivative in half the passes over memory that autograd takes; it can be derived again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        unit: Tensor = x / _norm(x)
+        ctx.save_for_backward(x, unit)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, unit = ctx.saved_tensors
+        along = torch.linalg.vecdot(gradient, unit).unsqueeze(-1)
+        across = torch.addcmul(gradient, unit, along, value=-1)
+        norm = _norm(x)
+        return across / norm if torch.is_grad_enabled() else across.div_(norm)
 
 
 class _TargetCosines(torch.autograd.Function):
@@ -127,7 +149,7 @@ class _TargetCosines(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, proxies: Tensor, labels: Tensor) -> Tensor:
-        inverse = _inverse_norm(features)
+        inverse = _norm(features).reciprocal_()
         own = proxies.index_select(0, labels)
         cosine: Tensor = own.mul_(features).sum(1, keepdim=True).mul_(inverse)
         ctx.save_for_backward(features, proxies, labels, inverse, cosine)
@@ -161,7 +183,7 @@ class _RieszKernel(torch.autograd.Function):
         return gradient * slope, None, None
 
 
-def _inverse_norm(x: Tensor) -> Tensor:
-    """1 / ‖x‖ over the last dimension, kept; 0 for vectors without a direction."""
+def _norm(x: Tensor) -> Tensor:
+    """‖x‖ over the last dimension, kept; infinite for vectors without a direction."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.masked_fill_(norm <= TINY_NORM, math.inf).reciprocal_()
+    return norm.masked_fill(norm <= TINY_NORM, math.inf)

@@ -3,7 +3,7 @@
 Each function takes points of any length, puts them on the sphere, and returns one number per set.
 All are exact and differentiable once, run in float32 at least (also inside autocast), and are
 finite, gradient included, at coincident, antipodal and zero vectors. Energy and separation work
-through the pairs in blocks, so memory grows with n, not with n²: 100,000 points fit.
+through the pairs in tiles, so memory grows with n, not with n²: 100,000 points fit.
 
 Source: Liu et al., Learning towards Minimum Hyperspherical Energy, NeurIPS 2018, and Liu, Yu,
 Weller, Schölkopf, Generalizing and Decoupling Neural Collapse via Hyperspherical Uniformity Gap,
@@ -12,6 +12,7 @@ ICLR 2023 (arXiv 2303.06484).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -38,6 +39,8 @@ __all__ = [
 
 BLOCK = 256
 LARGEST_GRAM = 16_384
+LEAST_SINGLE = 256
+LARGEST_INVERSE = 64.0
 
 
 def hyperspherical_energy(
@@ -115,6 +118,12 @@ def gram_log_determinant(x: Tensor, eps: float = 1.0, *, on_sphere: bool = False
     above what rounding does to G, so that coincident points give a large finite number. Computed in
     float64 whatever the input (on the CPU, where the device has none), since G is then singular.
 
+    Sets of 256 points or more in float32 whose G is far from singular, ‖G⁻¹‖∞ max(1, eps²) ≤ 64, stay
+    in float32, in half the time. Its Cholesky factor is exact for G + E with |E_ij| below about
+    e = (n + 2 eps² d) 6e-8 (Higham, Accuracy and Stability of Numerical Algorithms, theorem 10.3), and
+    that changes log det G by Σ_ij (G⁻¹)_ij E_ij, at most n ‖G⁻¹‖∞ e. So much for the worst case; as
+    rounding errors have either sign, the value comes out within 1e-7 n, the gradient within 1e-4.
+
     Args:
         x: (..., n, d), floating point, n ≤ 16,384 (the matrix is held whole).
         eps: inverse width of the kernel, positive.
@@ -132,35 +141,31 @@ def gram_log_determinant(x: Tensor, eps: float = 1.0, *, on_sphere: bool = False
         raise ValueError(f"x: expected at most {LARGEST_GRAM} points, found {x.shape[-2]}")
     with full_precision(x):
         points = x if on_sphere else normalise(x)
-        wide = points.cpu().double() if x.device.type == "mps" else points.double()
-        logarithm: Tensor = _GramLogDeterminant.apply(wide, eps)
+        reachable = points.cpu() if x.device.type == "mps" else points
+        logarithm: Tensor = _GramLogDeterminant.apply(reachable, eps)
         return logarithm.to(points)
 
 
 class _MeanEnergy(torch.autograd.Function):
-    """Mean energy of unit vectors; the gradient is computed in the same sweep over the blocks."""
+    """Mean energy of unit vectors; the gradient is computed in the same sweep over the tiles."""
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, s: float, distance: Distance) -> Tensor:
-        n = points.shape[-2]
-        scale = 1 / max(1, _pairs(n))
-        total = points.new_zeros(points.shape[:-2])
+        scale = 1 / max(1, _pairs(points.shape[-2]))
+        sums = [points.new_zeros(points.shape[:-2])]
         gradient = torch.zeros_like(points) if ctx.needs_input_grad[0] else None
-        for start in range(0, n, BLOCK):
-            head, tail = points[..., start : start + BLOCK, :], points[..., start:, :]
-            rows = head.shape[-2]
-            value, slope = kernel_and_slope(squared_chord_(head @ tail.mT), s, distance)
-            for table in (value, slope):
-                table.diagonal(dim1=-2, dim2=-1).zero_()
-            value[..., :rows].mul_(0.5)  # the square on the diagonal holds each of its pairs twice
-            total += value.sum((-2, -1)) * scale
+        for rows, columns in _tiles(points):
+            cosine = points[..., rows, :] @ points[..., columns, :].mT
+            value, slope = kernel_and_slope(squared_chord_(cosine), s, distance)
+            if rows.start == columns.start:
+                for table in (value, slope):
+                    table.diagonal(dim1=-2, dim2=-1).zero_()
+                value[..., : rows.stop - rows.start].mul_(0.5)  # holds each of its pairs twice
+            sums.append(value.sum((-2, -1)))
             if gradient is not None:
-                slope.mul_(-2 * scale)
-                gradient[..., start : start + rows, :] += slope @ tail
-                if start + rows < n:
-                    gradient[..., start + rows :, :] += slope[..., rows:].mT @ head
-        ctx.save_for_backward(gradient)
-        return total
+                _add_symmetric_product(gradient, slope, rows, columns, points)
+        ctx.save_for_backward(None if gradient is None else gradient.mul_(-2 * scale))
+        return torch.stack(sums).sum(0).mul_(scale)
 
     @staticmethod
     @once_differentiable
@@ -170,44 +175,112 @@ class _MeanEnergy(torch.autograd.Function):
 
 
 class _GramLogDeterminant(torch.autograd.Function):
-    """log det of the Gaussian Gram matrix of float64 unit vectors, by Cholesky."""
+    """log det of the Gaussian Gram matrix of unit vectors, in float64, by Cholesky."""
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, eps: float) -> Tensor:
-        n = points.shape[-2]
-        gram = (points @ points.mT).sub_(1).clamp_(max=0).mul_(2 * eps**2).exp_()
-        gram.diagonal(dim1=-2, dim2=-1).fill_(1 + 1e-13 * n * max(1.0, eps**2))
-        factor, failed = torch.linalg.cholesky_ex(gram)
-        if ctx.needs_input_grad[0]:
-            slope = torch.cholesky_inverse(factor).mul_(gram).mul_(4 * eps**2)
-            slope.diagonal(dim1=-2, dim2=-1).zero_()
-            ctx.save_for_backward(slope @ points)
-        logarithm: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).mul_(2)
+        wants_gradient, precision = ctx.needs_input_grad[0], points.dtype
+        solved = _solve_single(points, eps) if _may_be_single(points) else None
+        if solved is None:
+            points = normalise(points.double())  # float32's lengths are off by more than G bears
+            gram, factor, failed = _factor(points, eps)
+            inverse = torch.cholesky_inverse(factor) if wants_gradient else None
+        else:
+            gram, factor, failed, inverse = solved
+        if inverse is not None and wants_gradient:
+            inverse.diagonal(dim1=-2, dim2=-1).zero_()
+            gradient = torch.zeros_like(points)
+            for rows, columns in _tiles(points):
+                slope = gram[..., columns, rows].mul_(inverse[..., columns, rows])
+                _add_symmetric_product(gradient, slope.mT, rows, columns, points)
+            outwards = torch.linalg.vecdot(gradient, points).unsqueeze(-1)  # huge near singular matrices
+            gradient.addcmul_(points, outwards, value=-1)
+            ctx.save_for_backward(gradient.mul_(4 * eps**2).to(precision))
+        logarithm: Tensor = factor.diagonal(dim1=-2, dim2=-1).double().log().sum(-1).mul_(2)
         return logarithm.masked_fill_(failed > 0, float("nan"))  # only NaN points fail
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (own,) = ctx.saved_tensors
-        return own * gradient[..., None, None], None
+        return own * gradient[..., None, None].to(own), None
+
+
+def _factor(points: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The Gram matrix (its lower triangle), its Cholesky factor, and where that failed."""
+    n = points.shape[-2]
+    gram = points.new_zeros((*points.shape[:-1], n))
+    for rows, columns in _tiles(points):
+        cosine = points[..., columns, :] @ points[..., rows, :].mT
+        gram[..., columns, rows] = cosine.sub_(1).clamp_(max=0).mul_(2 * eps**2).exp_()
+    gram.diagonal(dim1=-2, dim2=-1).fill_(1 + 1e-13 * n * max(1.0, eps**2))
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    return gram, factor, failed
+
+
+def _may_be_single(points: Tensor) -> bool:
+    """Whether to try float32: not while compiling, as what is good enough depends on the values."""
+    large = points.shape[-2] >= LEAST_SINGLE
+    return large and points.dtype == torch.float32 and not torch.compiler.is_compiling()
+
+
+def _solve_single(points: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """What `_factor` gives and the inverse of the Gram matrix; None where G is too close to singular."""
+    largest = LARGEST_INVERSE / max(1.0, eps**2)
+    gram, factor, failed = _factor(points, eps)
+    smallest = factor.diagonal(dim1=-2, dim2=-1).amin() ** 2  # no smaller than 1 / ‖G⁻¹‖
+    if bool((failed > 0).any()) or not float(smallest) * largest >= 1:
+        return None
+    inverse = torch.cholesky_inverse(factor)
+    norm = torch.linalg.matrix_norm(inverse, float("inf")).amax()
+    return (gram, factor, failed, inverse) if float(norm) <= largest else None
 
 
 @torch.no_grad()
 def _closest_pair(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices (...), (...) of a pair with the largest cosine, searched block by block."""
-    best = points.new_full(points.shape[:-2], -float("inf"))
-    first = torch.zeros_like(best, dtype=torch.int64)
-    second = torch.ones_like(first)
-    for start in range(0, points.shape[-2] - 1, BLOCK):
-        cosine = points[..., start : start + BLOCK, :] @ points[..., start:, :].mT
-        cosine.diagonal(dim1=-2, dim2=-1).fill_(-float("inf"))
-        columns = cosine.shape[-1]
-        largest, place = cosine.flatten(-2).max(-1)
-        closer = largest > best
-        best = torch.where(closer, largest, best)
-        first = torch.where(closer, start + place // columns, first)
-        second = torch.where(closer, start + place % columns, second)
-    return first, second
+    """Indices (...), (...) of a pair with the largest cosine, searched tile by tile."""
+    nearest = points.new_full(points.shape[:-1], -float("inf"))
+    for rows, columns in _tiles(points):
+        cosine = points[..., rows, :] @ points[..., columns, :].mT
+        if rows.start == columns.start:
+            cosine.diagonal(dim1=-2, dim2=-1).fill_(-float("inf"))
+        part = nearest[..., rows]
+        torch.maximum(part, cosine.amax(-1), out=part)
+    first = nearest.argmax(-1)
+    chosen = points.gather(-2, first[..., None, None].expand(*first.shape, 1, points.shape[-1]))
+    cosine = (points @ chosen.mT).squeeze(-1)
+    return first, cosine.scatter_(-1, first.unsqueeze(-1), -float("inf")).argmax(-1)
+
+
+def _tiles(points: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of tiles that cover the pairs i ≤ j of points (..., n, d).
+
+    The first tile of a band of rows starts with a square on the diagonal. On a CPU tiles fit into
+    caches, elsewhere they are as wide as can be.
+    """
+    n = points.shape[-2]
+    narrow = points.device.type == "cpu" and not torch.compiler.is_compiling()
+    width = BLOCK * torch.get_num_threads() if narrow else n
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        for first in range(start, n, width):
+            yield rows, slice(first, min(first + width, n))
+
+
+def _add_symmetric_product(result: Tensor, tile: Tensor, rows: slice, columns: slice, points: Tensor) -> None:
+    """Add to `result` what a symmetric matrix, zero but for a tile and its mirror, makes of the points."""
+    _add_product(result[..., rows, :], tile, points[..., columns, :])
+    shared = rows.stop - rows.start if rows.start == columns.start else 0
+    others = slice(columns.start + shared, columns.stop)
+    if others.start < others.stop:
+        _add_product(result[..., others, :], tile[..., shared:].mT, points[..., rows, :])
+
+
+def _add_product(result: Tensor, left: Tensor, right: Tensor) -> None:
+    if result.ndim == 2:
+        result.addmm_(left, right)
+    else:
+        result.add_(left @ right)
 
 
 def _pairs(n: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -122,6 +123,48 @@ def test_blocks_give_what_one_block_gives(function, n, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("n", [4, 9, 20])
+@pytest.mark.parametrize("threads", [1, 2, 3, None], ids=lambda t: f"{t or 'no'} threads")
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_tiles_of_any_width_give_the_same(function, threads, n, monkeypatch):
+    """Wider with more threads, and whole bands where there are no caches to fit (as while compiling)."""
+    x = points(n, 5).requires_grad_()
+    whole = function(x)
+    (whole_gradient,) = torch.autograd.grad(whole, x)
+    monkeypatch.setattr(uniformity, "BLOCK", 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: threads is None)
+    tiles = function(x)
+    torch.testing.assert_close(tiles, whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(tiles, x)[0], whole_gradient, rtol=1e-9, atol=1e-12)
+
+
+def peak_bytes(call, device: torch.device, tmp_path) -> int:
+    """The most that torch's allocator held for a call, beyond what was there before."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as recorded:
+        call()
+    recorded.export_chrome_trace(str(tmp_path / "trace.json"))
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
+    return max(itertools.accumulate(size for _, size in changes))
+
+
+@pytest.mark.parametrize("function", [hyperspherical_energy, hyperspherical_separation])
+def test_memory_grows_with_the_points_not_with_the_pairs(function, device, tmp_path):
+    n, d = 4096, 16
+    x = torch.randn(n, d, device=device, requires_grad=True)
+    function(x[:10]).backward()
+    peak = peak_bytes(lambda: function(x).backward(), device, tmp_path)
+    assert x.nbytes < peak < 4 * n * n / 2
+
+
 @pytest.mark.parametrize("m", [2, 3])
 def test_sampled_energy_is_unbiased(m, monkeypatch):
     """The mean over every order that the permutation can have is the energy of all points."""
@@ -155,6 +198,87 @@ def test_float32_is_accurate(function):
     for seed in range(5):
         x = points(20, 8, seed=seed).float()
         torch.testing.assert_close(function(x).double(), function(x.double()), rtol=1e-5, atol=1e-6)
+
+
+def precisions(monkeypatch) -> list[torch.dtype]:
+    """The precision of every Cholesky factorisation from now on."""
+    found, real = [], torch.linalg.cholesky_ex
+
+    def noted(matrix: Tensor):
+        found.append(matrix.dtype)
+        return real(matrix)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", noted)
+    return found
+
+
+def value_and_gradient(x: Tensor, eps: float = 1.0) -> tuple[Tensor, Tensor]:
+    x = x.clone().requires_grad_()
+    value = gram_log_determinant(x, eps)
+    return value.detach(), torch.autograd.grad(value.sum(), x)[0]
+
+
+@pytest.mark.parametrize(("n", "d", "eps"), [(256, 12, 1.0), (300, 64, 1.0), (300, 20, 3.0), (600, 128, 0.8)])
+def test_large_log_determinants_stay_in_float32_where_that_is_accurate(n, d, eps, monkeypatch, device):
+    used = precisions(monkeypatch)
+    x = points(n, d).float().to(device)
+    value, gradient = value_and_gradient(x, eps)
+    assert (used, value.dtype, gradient.dtype) == ([torch.float32], torch.float32, torch.float32)
+    exact, exact_gradient = value_and_gradient(x.double(), eps)
+    assert abs(value.double() - exact) < 1e-7 * n
+    assert (gradient.double() - exact_gradient).norm() < 1e-4 * exact_gradient.norm()
+
+
+@pytest.mark.parametrize(("n", "d", "eps"), [(256, 3, 1.0), (300, 64, 0.1), (300, 10, 1.0), (300, 10, 9.0)])
+def test_large_log_determinants_go_to_float64_near_singular_matrices(n, d, eps, monkeypatch):
+    used = precisions(monkeypatch)
+    x = normalise(points(n, d).float())
+    value, gradient = value_and_gradient(x, eps)
+    assert used == [torch.float32, torch.float64]
+    exact, exact_gradient = value_and_gradient(x.double(), eps)
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-6)
+    assert (gradient.double() - exact_gradient).norm() < 1e-2 * exact_gradient.norm()
+
+
+def test_large_log_determinants_of_many_sets():
+    x = torch.cat([points(2, 260, 30), points(1, 260, 3).repeat(1, 1, 10)]).float()
+    value, gradient = value_and_gradient(x)
+    for i in range(3):
+        alone, alone_gradient = value_and_gradient(x[i])
+        torch.testing.assert_close(value[i], alone, rtol=1e-6, atol=0)
+        assert (gradient[i] - alone_gradient).norm() < 1e-4 * alone_gradient.norm()
+
+
+def test_large_log_determinants_without_gradient_are_the_same():
+    x = points(260, 30).float()
+    assert torch.equal(gram_log_determinant(x), value_and_gradient(x)[0])
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 2), (100, 3), (256, 3), (600, 4)])
+def test_singular_matrices_of_float32_points_have_a_log_determinant(n, d):
+    x = points(n, d).float()
+    value, gradient = value_and_gradient(x)
+    exact, exact_gradient = value_and_gradient(x.double())
+    assert value.item() == pytest.approx(exact.item(), rel=1e-5)
+    assert (gradient.double() - exact_gradient).norm() < 1e-3 * exact_gradient.norm()
+
+
+@pytest.mark.parametrize("which", ["coincident", "zero", "antipodal"])
+def test_large_log_determinants_are_finite_at_degenerate_sets(which):
+    x = points(300, 16).float()
+    x = {"coincident": x[:1].expand(300, 16), "zero": x * 0, "antipodal": torch.cat([x[:150], -x[:150]])}[
+        which
+    ]
+    for some in (x, torch.cat([x[:2], x[:1], points(300, 16, seed=1).float()])):
+        value, gradient = value_and_gradient(some)
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
+
+
+def test_a_large_log_determinant_of_nan_is_nan():
+    x = points(300, 16).float()
+    x[7, 3] = math.nan
+    assert gram_log_determinant(x).isnan()
 
 
 def degenerate_sets() -> dict[str, Tensor]:
