@@ -32,10 +32,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Preset:
-    """What the arguments of `HUG` that are left None become; alpha and beta by uniformity."""
+    """What the arguments of `HUG` that are left None become; alpha, beta and intra by uniformity."""
 
     alpha: Mapping[str, float]
     beta: Mapping[str, float]
+    intra: Mapping[str, Literal["mhe", "mhs"]]
     s: float
     intra_s: float
     reduction: Literal["mean", "sum"]
@@ -46,14 +47,17 @@ class Preset:
 PRESETS = {
     "default": Preset(
         {"mhe": 1.0, "mhs": 0.05, "mgd": 1.0}, {"mhe": 3.0, "mhs": 3.0, "mgd": 3.0},
-        s=2.0, intra_s=-3.0, reduction="mean", stop_gradient=True, start="uniform",
+        {"mhe": "mhe", "mhs": "mhe", "mgd": "mhe"},
+        s=2.0, intra_s=-4.0, reduction="mean", stop_gradient=True, start="uniform",
     ),
     "released": Preset(
         {"mhe": 1.0, "mhs": 1.0, "mgd": 1.0}, {"mhe": 1.0, "mhs": 1.0, "mgd": 1.0},
+        {"mhe": "mhe", "mhs": "mhs", "mgd": "mhe"},
         s=2.0, intra_s=-1.0, reduction="mean", stop_gradient=True, start="random",
     ),
     "paper": Preset(
         {"mhe": 0.15, "mhs": 0.15, "mgd": 0.15}, {"mhe": 0.015, "mhs": 0.015, "mgd": 0.03},
+        {"mhe": "mhe", "mhs": "mhs", "mgd": "mhe"},
         s=2.0, intra_s=-1.0, reduction="sum", stop_gradient=False, start="random",
     ),
 }  # fmt: skip
@@ -86,9 +90,12 @@ class HUG(Criterion):
             s 2, intra_s −1, mean, stop_gradient, random start). `paper`: its sums and weights (alpha
             0.15, beta 0.015 or with mgd 0.03, s 2, intra_s −1, sum, no stop_gradient, random start).
             `default`: trains at any batch size and class count (alpha 1 or with mhs 0.05, beta 3,
-            s 2, intra_s −3, mean, stop_gradient, uniform start).
+            s 2, intra_s −4, mean, stop_gradient, uniform start, intra mhe also with mhs), as
+            baselines/README.md tells. From its start the proxies of C ≤ d + 1 classes are at the
+            optimum that all three measures share, so that the three differ with `start: random` only.
         uniformity: measure of the inter term.
-        intra: measure of the intra term; None for that of `uniformity`, and mhe with mgd.
+        intra: measure of the intra term; None for that of `uniformity` (mhe with mgd), or for mhe in
+            the preset `default`: with mhs only the worst image of a class in a batch is learnt from.
         alpha: weight of inter.
         beta: weight of intra. An image weighs β/B in a balanced batch of B with the mean, as in a
             batch mean such as cross-entropy's, and β with the sum: the paper's 0.015 at B = 512 is
@@ -143,7 +150,7 @@ class HUG(Criterion):
         chosen = PRESETS[preset]
         self.preset, self.uniformity, self.eps, self.distance = preset, uniformity, eps, distance
         self.classes, self.sampled = classes, sampled
-        self.intra = _given(intra, "mhs" if uniformity == "mhs" else "mhe")
+        self.intra = _given(intra, chosen.intra[uniformity])
         self.alpha = _given(alpha, chosen.alpha[uniformity])
         self.beta = _given(beta, chosen.beta[uniformity])
         self.s = _given(s, chosen.s)

@@ -26,7 +26,7 @@ VARIANTS = [
     {},
     {"preset": "released"},
     {"preset": "paper"},
-    {"uniformity": "mhs"},
+    {"uniformity": "mhs", "intra": "mhs"},
     {"uniformity": "mgd"},
     {"uniformity": "mgd", "intra": "mhs", "reduction": "sum"},
     {"s": 0.0, "intra_s": -2.0, "distance": "angle", "stop_gradient": False},
@@ -270,7 +270,8 @@ def test_a_sampled_inter_term_is_unbiased(reduction, monkeypatch):
 @pytest.mark.parametrize("intra", ["mhe", "mhs"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_soft_targets_weigh_images_and_classes(intra, reduction):
-    hug, (features, _) = make(alpha=0.0, beta=1.0, intra=intra, reduction=reduction), example()
+    hug = make(alpha=0.0, beta=1.0, intra=intra, intra_s=-3.0, reduction=reduction)
+    features, _ = example()
     soft = torch.softmax(2 * features[:, :CLASSES], dim=1)
     units, proxies = [x / x.norm() for x in features], hug.proxies()
     terms, present = [], 0.0
