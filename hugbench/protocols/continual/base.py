@@ -12,10 +12,10 @@ from avalanche.benchmarks.scenarios import DatasetExperience
 from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from hugbench.criteria.base import Criterion
 from hugbench.errors import UserError
+from hugbench.protocols.continual.batches import Batches
 from hugbench.protocols.continual.loss import Loss
 from hugbench.protocols.continual.model import RowModel
 from hugbench.protocols.continual.rows import Rows
@@ -93,7 +93,12 @@ class Strategy:
         """Go on from what `current` gave; the experience has begun as it did then."""
 
     def start_epoch(self, draw: torch.Generator) -> None:
-        """Begin an epoch with loaders that draw from `draw` alone, which is on the CPU."""
+        """Begin an epoch: what is drawn from a memory comes from `draw` alone, which is on the CPU."""
+
+    def batches(self, order: torch.Generator) -> Batches:
+        """The mini-batches of an epoch, new images in an order from `order`."""
+        recipe, data = self.parts.recipe, self.live.adapted_dataset
+        return Batches(data, recipe.batch_size, order, self.parts.device, drop_last=recipe.drop_last)
 
     def before_evaluation(self) -> None:
         """Make the classifier predict as the strategy does."""
@@ -161,14 +166,3 @@ class Sorted(set[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(sorted(super().__iter__()))  # type: ignore[type-var]
-
-
-def endless(data: Rows, batch_size: int, draw: torch.Generator) -> Iterator[list[Tensor]]:
-    """Batches of `data` in a random order, again and again; never a smaller one if that can be."""
-    size = min(batch_size, len(data))
-    sampler = torch.utils.data.RandomSampler(data, generator=draw)
-    loader: DataLoader[Any] = DataLoader(
-        data, size, sampler=sampler, drop_last=True, generator=torch.Generator()
-    )
-    while True:
-        yield from loader

@@ -12,7 +12,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
 from hugbench.errors import UserError
-from hugbench.protocols.continual.base import Strategy, endless
+from hugbench.protocols.continual.base import Strategy
+from hugbench.protocols.continual.batches import endless
 from hugbench.protocols.continual.loss import single_losses
 from hugbench.protocols.continual.memory import ClassMemory
 from hugbench.types import PositiveInt
@@ -63,7 +64,7 @@ class MIR(Strategy):
         if len(buffer := self.memory.buffer):
             self.plugin.batch_size_mem = min(self.memory_batch(self.batch), len(buffer))
             count = max(self.candidates, self.plugin.batch_size_mem)
-            self.plugin.replay_loader = endless(buffer, count, draw)
+            self.plugin.replay_loader = endless(buffer, count, draw, self.parts.device)
 
     def _check_single_losses(self) -> None:
         """Refuse a criterion to which one image is as good as another."""

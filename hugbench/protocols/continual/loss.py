@@ -1,9 +1,8 @@
-"""The suite's criterion as Avalanche wants one: a callable of (output, labels), and a plugin."""
+"""The suite's criterion as Avalanche wants one: a callable of (output, labels)."""
 
 from __future__ import annotations
 
 import torch
-from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
 from hugbench.criteria.sphere import widen
@@ -12,7 +11,7 @@ from hugbench.protocols.continual.audit import Audit
 from hugbench.protocols.continual.model import Origin, origin_of
 
 
-class Loss(SupervisedPlugin):  # type: ignore[misc]
+class Loss:
     """The criterion of whichever model an output comes from, at the features it carries.
 
     Args:
@@ -23,7 +22,6 @@ class Loss(SupervisedPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, audit: Audit) -> None:
-        super().__init__()
         self.audit = audit
         self.reduction = "mean"
 
