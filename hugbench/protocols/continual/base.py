@@ -136,13 +136,14 @@ def try_criterion(
         parts: hold the criterion.
         needs: what the strategy needs, for the message.
         expected: what would do, for the message.
-        call: gets the copy and features (2, in_features).
+        call: gets the copy, which was told of an image of every class, and features (2, in_features).
 
     Raises:
         UserError: `call` raised.
     """
     criterion = copy.deepcopy(parts.model.classifier.criterion)
     try:
+        criterion.start_training(torch.ones(criterion.num_classes, dtype=torch.int64, device=parts.device))
         call(criterion, torch.ones(2, criterion.in_features, device=parts.device))
     except Exception as error:  # whatever a criterion of someone else's may raise
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,15 +69,11 @@ class MIR(Strategy):
 
     def _check_single_losses(self) -> None:
         """Refuse a criterion to which one image is as good as another."""
-        classifier = self.parts.model.classifier
-        criterion = classifier.criterion
+        criterion, device = copy.deepcopy(self.parts.model.classifier.criterion).eval(), self.parts.device
+        criterion.start_training(torch.ones(criterion.num_classes, dtype=torch.int64, device=device))
         draw = torch.Generator().manual_seed(0)
-        features = torch.randn(8, criterion.in_features, generator=draw).to(self.parts.device)
-        labels = torch.zeros(8, dtype=torch.int64, device=self.parts.device)
-        criterion.eval()  # a criterion that learns from batches must not learn from these
-        criterion.start_training(torch.ones(criterion.num_classes, dtype=torch.int64, device=labels.device))
-        losses = single_losses(classifier, features, labels)
-        criterion.train()
+        features = torch.randn(8, criterion.in_features, generator=draw).to(device)
+        losses = single_losses(criterion, features, torch.zeros(8, dtype=torch.int64, device=device))
         if bool((losses == losses[0]).all()):
             raise UserError(
                 "mir compares the losses of single images, and this criterion gives them all the same",
