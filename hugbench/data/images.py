@@ -123,7 +123,7 @@ class ResidentImages(Images):
         places = self._rows.to(pool.device)
 
         def pick(rows: Tensor) -> Tensor:
-            where = places[rows.to(pool.device)]
+            where = places.index_select(0, rows.to(pool.device))
             return moved(pool.index_select(0, where).view(-1, *self.shape), device)
 
         return pick

@@ -40,8 +40,8 @@ def build(
         make_criterion: from the width of the features to the criterion.
         channels: of the images.
         image_size: (height, width) in pixels.
-        mean: per channel in [0, 1].
-        std: per channel, positive.
+        mean: per channel in [0, 1]; not used where the spec does not normalise.
+        std: per channel, positive; likewise.
         seed: of the run.
 
     Raises:
@@ -57,6 +57,8 @@ def build(
         embedding = None if spec.embedding_dim is None else nn.Linear(width, spec.embedding_dim)
     with _drawing(seed, "initialisation", "criterion"):
         criterion = make_criterion(spec.embedding_dim or width)
+    if not spec.normalise:
+        mean, std = [0.0] * channels, [1.0] * channels
     return Classifier(backbone, criterion, mean=mean, std=std, embedding=embedding, drop_rate=spec.drop_rate)
 
 

@@ -72,6 +72,9 @@ class ModelSpec(Frozen):
     pretrained: bool = Field(False, description="start from timm's weights (needs them on disk or network)")
     drop_rate: Fraction = Field(0.0, description="dropout before the embedding")
     drop_path_rate: Fraction | None = Field(None, description="stochastic depth, where the family has it")
+    normalise: bool = Field(
+        True, description="by mean and deviation of the training images; false: images as they are, in [0, 1]"
+    )
 
 
 class Augment(Frozen):

@@ -386,6 +386,15 @@ class TestWeights:
         assert list(tmp_path.iterdir()) == [path]
 
 
+def test_without_normalisation_the_backbone_sees_the_images(device):
+    inputs = images(device=device)
+    for normalise in (True, False):
+        made = built(normalise=normalise).to(device).eval()
+        seen = (inputs - 0.5) / 0.25 if normalise else inputs
+        torch.testing.assert_close(made.features(inputs), made.embedding(made.backbone(seen)))
+    assert len(made.mean) == len(made.std) == 3
+
+
 class TestMLP:
     @pytest.mark.parametrize(("name", "widths"), [("mlp_100_100", [100, 100]), ("mlp_400_400", [400, 400])])
     def test_is_linear_layers_with_a_relu_after_each(self, name, widths, device):

@@ -10,7 +10,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
 from hugbench.criteria.base import Criterion
-from hugbench.protocols.continual.base import Strategy, endless, try_criterion
+from hugbench.protocols.continual.base import Strategy, try_criterion
+from hugbench.protocols.continual.batches import endless
 from hugbench.protocols.continual.memory import ClassMemory
 from hugbench.types import PositiveInt
 
@@ -49,7 +50,8 @@ class ERACE(Strategy):
 
     def start_epoch(self, draw: torch.Generator) -> None:
         if self.live.experience.current_experience > 0:
-            self.live.replay_loader = endless(self.memory.buffer, self.live.batch_size_mem, draw)
+            size, device = self.memory_batch(self.batch), self.parts.device
+            self.live.replay_loader = endless(self.memory.buffer, size, draw, device)
 
 
 class ERACECriterion(ERACE):

@@ -12,10 +12,10 @@ from avalanche.benchmarks.scenarios import DatasetExperience
 from avalanche.training.plugins import SupervisedPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from hugbench.criteria.base import Criterion
 from hugbench.errors import UserError
+from hugbench.protocols.continual.batches import Batches
 from hugbench.protocols.continual.loss import Loss
 from hugbench.protocols.continual.model import RowModel
 from hugbench.protocols.continual.rows import Rows
@@ -93,7 +93,12 @@ class Strategy:
         """Go on from what `current` gave; the experience has begun as it did then."""
 
     def start_epoch(self, draw: torch.Generator) -> None:
-        """Begin an epoch with loaders that draw from `draw` alone, which is on the CPU."""
+        """Begin an epoch: what is drawn from a memory comes from `draw` alone, which is on the CPU."""
+
+    def batches(self, order: torch.Generator) -> Batches:
+        """The mini-batches of an epoch, new images in an order from `order`."""
+        recipe, data = self.parts.recipe, self.live.adapted_dataset
+        return Batches(data, recipe.batch_size, order, self.parts.device, drop_last=recipe.drop_last)
 
     def before_evaluation(self) -> None:
         """Make the classifier predict as the strategy does."""
@@ -131,13 +136,14 @@ def try_criterion(
         parts: hold the criterion.
         needs: what the strategy needs, for the message.
         expected: what would do, for the message.
-        call: gets the copy and features (2, in_features).
+        call: gets the copy, which was told of an image of every class, and features (2, in_features).
 
     Raises:
         UserError: `call` raised.
     """
     criterion = copy.deepcopy(parts.model.classifier.criterion)
     try:
+        criterion.start_training(torch.ones(criterion.num_classes, dtype=torch.int64, device=parts.device))
         call(criterion, torch.ones(2, criterion.in_features, device=parts.device))
     except Exception as error:  # whatever a criterion of someone else's may raise
         raise UserError(
@@ -161,14 +167,3 @@ class Sorted(set[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(sorted(super().__iter__()))  # type: ignore[type-var]
-
-
-def endless(data: Rows, batch_size: int, draw: torch.Generator) -> Iterator[list[Tensor]]:
-    """Batches of `data` in a random order, again and again; never a smaller one if that can be."""
-    size = min(batch_size, len(data))
-    sampler = torch.utils.data.RandomSampler(data, generator=draw)
-    loader: DataLoader[Any] = DataLoader(
-        data, size, sampler=sampler, drop_last=True, generator=torch.Generator()
-    )
-    while True:
-        yield from loader

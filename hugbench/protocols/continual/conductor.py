@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hugbench.models import Classifier
     from hugbench.protocols.continual.base import Strategy
 
+LOOK_EVERY = 10
+"""Steps between two looks at the losses; each look waits for the device."""
+
 
 class Conductor(SupervisedPlugin):  # type: ignore[misc]
     """The first plugin of a strategy.
@@ -79,18 +82,20 @@ class Conductor(SupervisedPlugin):  # type: ignore[misc]
         if self.account.unseen_proxies == "take part" and isinstance(criterion, HUG):
             criterion.see(range(criterion.num_classes))
         self.audit.begin(self.account, strategy.model, strategy.optimizer)
-        self._seed("end", 0)
+        if self.epoch == self.recipe.epochs:
+            self._seed("end", 0)
 
     def before_training_epoch(self, strategy: SupervisedTemplate, **_: Any) -> None:
         """Seed all that an epoch draws from."""
         assert self.strategy is not None
         self._seed("dropout", self.epoch)
-        self._order(strategy.dataloader)
         self.strategy.start_epoch(self._generator("replay order"))
+        strategy.dataloader = self.strategy.batches(self._generator("data order"))
         self.classifier.criterion.start_epoch(self.epoch, self.recipe.epochs)
         self.steps = len(strategy.dataloader)
         self.step = self.epoch * self.steps
         self.meter = Meter(self.steps, self.device)
+        self.meter.every = LOOK_EVERY
         self.meter.start((self.experience - 1) * self.recipe.epochs + self.epoch)
         self.audit.open()
 
@@ -121,7 +126,8 @@ class Conductor(SupervisedPlugin):  # type: ignore[misc]
         self.source.forget()
         self.epoch += 1
         self.finished(self.meter.finish())
-        self._seed("end", 0)
+        if self.epoch == self.recipe.epochs:
+            self._seed("end", 0)
 
     def _seed(self, axis: str, epoch: int) -> None:
         seed_everything(self.seed, "experience", self.experience, axis, epoch)
@@ -129,15 +135,6 @@ class Conductor(SupervisedPlugin):  # type: ignore[misc]
         self.source.draw = generator(
             self.seed, "experience", self.experience, name, epoch, device=self.device
         )
-
-    def _order(self, loader: Any) -> None:
-        """Let Avalanche's loader draw the order of the images from an axis of its own."""
-        draw = self._generator("data order")
-        if hasattr(loader, "loader_kwargs"):
-            loader.loader_kwargs["generator"] = draw
-        else:
-            loader.sampler.generator = draw
-            loader.generator = torch.Generator()
 
     def _generator(self, axis: str) -> torch.Generator:
         return generator(self.seed, "experience", self.experience, axis, self.epoch)

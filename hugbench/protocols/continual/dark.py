@@ -9,7 +9,8 @@ from avalanche.training import supervised
 from avalanche.training.templates import SupervisedTemplate
 from torch.nn.functional import mse_loss
 
-from hugbench.protocols.continual.base import Strategy, endless
+from hugbench.protocols.continual.base import Strategy
+from hugbench.protocols.continual.batches import endless
 from hugbench.protocols.continual.memory import LogitMemory
 from hugbench.protocols.continual.model import part
 from hugbench.types import NonNegative, PositiveInt
@@ -67,7 +68,7 @@ class DER(Strategy):
     def start_epoch(self, draw: torch.Generator) -> None:
         if len(buffer := self.memory.buffer):
             self.live.batch_size_mem = min(self.memory_batch(self.batch), len(buffer))
-            self.live.replay_loader = endless(buffer, self.live.batch_size_mem, draw)
+            self.live.replay_loader = endless(buffer, self.live.batch_size_mem, draw, self.parts.device)
 
 
 class DERpp(DER):

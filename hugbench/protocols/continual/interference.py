@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,8 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
 from hugbench.errors import UserError
-from hugbench.protocols.continual.base import Strategy, endless
+from hugbench.protocols.continual.base import Strategy
+from hugbench.protocols.continual.batches import endless
 from hugbench.protocols.continual.loss import single_losses
 from hugbench.protocols.continual.memory import ClassMemory
 from hugbench.types import PositiveInt
@@ -63,19 +65,15 @@ class MIR(Strategy):
         if len(buffer := self.memory.buffer):
             self.plugin.batch_size_mem = min(self.memory_batch(self.batch), len(buffer))
             count = max(self.candidates, self.plugin.batch_size_mem)
-            self.plugin.replay_loader = endless(buffer, count, draw)
+            self.plugin.replay_loader = endless(buffer, count, draw, self.parts.device)
 
     def _check_single_losses(self) -> None:
         """Refuse a criterion to which one image is as good as another."""
-        classifier = self.parts.model.classifier
-        criterion = classifier.criterion
+        criterion, device = copy.deepcopy(self.parts.model.classifier.criterion).eval(), self.parts.device
+        criterion.start_training(torch.ones(criterion.num_classes, dtype=torch.int64, device=device))
         draw = torch.Generator().manual_seed(0)
-        features = torch.randn(8, criterion.in_features, generator=draw).to(self.parts.device)
-        labels = torch.zeros(8, dtype=torch.int64, device=self.parts.device)
-        criterion.eval()  # a criterion that learns from batches must not learn from these
-        criterion.start_training(torch.ones(criterion.num_classes, dtype=torch.int64, device=labels.device))
-        losses = single_losses(classifier, features, labels)
-        criterion.train()
+        features = torch.randn(8, criterion.in_features, generator=draw).to(device)
+        losses = single_losses(criterion, features, torch.zeros(8, dtype=torch.int64, device=device))
         if bool((losses == losses[0]).all()):
             raise UserError(
                 "mir compares the losses of single images, and this criterion gives them all the same",

@@ -1,18 +1,17 @@
-"""The suite's criterion as Avalanche wants one: a callable of (output, labels), and a plugin."""
+"""The suite's criterion as Avalanche wants one: a callable of (output, labels)."""
 
 from __future__ import annotations
 
 import torch
-from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
+from hugbench.criteria.base import Criterion
 from hugbench.criteria.sphere import widen
-from hugbench.models import Classifier
 from hugbench.protocols.continual.audit import Audit
 from hugbench.protocols.continual.model import Origin, origin_of
 
 
-class Loss(SupervisedPlugin):  # type: ignore[misc]
+class Loss:
     """The criterion of whichever model an output comes from, at the features it carries.
 
     Args:
@@ -23,7 +22,6 @@ class Loss(SupervisedPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, audit: Audit) -> None:
-        super().__init__()
         self.audit = audit
         self.reduction = "mean"
 
@@ -39,7 +37,7 @@ class Loss(SupervisedPlugin):  # type: ignore[misc]
         """
         origin = origin_of(output)
         if self.reduction == "none":
-            return single_losses(origin.model.classifier, origin.features, targets)
+            return single_losses(origin.model.classifier.criterion, origin.features, targets)
         self._note(origin)
         return origin.model.classifier.loss_of(origin.features, targets)
 
@@ -56,14 +54,14 @@ class Loss(SupervisedPlugin):  # type: ignore[misc]
             self.audit.serves(origin.rows, origin.model.classifier.criterion)
 
 
-def single_losses(classifier: Classifier, features: Tensor, targets: Tensor) -> Tensor:
-    """The criterion's loss of every image by itself, (B,), without a graph.
+def single_losses(criterion: Criterion, features: Tensor, targets: Tensor) -> Tensor:
+    """The loss of every image by itself, (B,), without a graph.
 
     Args:
-        classifier: its criterion is called B times, on one image each.
+        criterion: called B times, on one image each.
         features: (B, in_features).
         targets: labels int64 (B,).
     """
-    with torch.no_grad():
-        pairs = zip(torch.split(features, 1), torch.split(targets, 1), strict=True)
-        return torch.stack([classifier.loss_of(*pair) for pair in pairs])
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        pairs = zip(torch.split(widen(features), 1), torch.split(targets, 1), strict=True)
+        return torch.stack([criterion(*pair) for pair in pairs])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from avalanche.training import supervised
 from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.templates import SupervisedTemplate
 
 from hugbench.protocols.continual.base import Strategy
+from hugbench.protocols.continual.batches import Batches, endless
 from hugbench.protocols.continual.memory import ClassMemory
 from hugbench.types import PositiveInt
 
@@ -32,9 +34,7 @@ class Replay(Strategy):
 
     def build(self) -> SupervisedTemplate:
         self.memory = ClassMemory(self.size)
-        plugin = _Replay(self.size, storage_policy=self.memory)
-        plugin.asked = self.memory_batch(self.batch)
-        return supervised.Naive(**self.common(plugin))
+        return supervised.Naive(**self.common(ReplayPlugin(self.size, storage_policy=self.memory)))
 
     def stored(self) -> dict[str, Any]:
         return self.memory.stored()
@@ -42,17 +42,12 @@ class Replay(Strategy):
     def restore(self, state: dict[str, Any], done: int) -> None:
         self.memory.restore(state, self.parts.data)
 
+    def start_epoch(self, draw: torch.Generator) -> None:
+        self.replayed = None
+        if len(buffer := self.memory.buffer):
+            self.replayed = endless(buffer, self.memory_batch(self.batch), draw, self.parts.device)
 
-class _Replay(ReplayPlugin):  # type: ignore[misc]
-    """Avalanche's, which would replay nothing at all from a memory smaller than its batch.
-
-    Attributes:
-        asked: images of a batch that come from memory, if it has as many.
-    """
-
-    asked: int
-
-    def before_training_exp(self, strategy: SupervisedTemplate, *args: Any, **kwargs: Any) -> None:
-        asked, held = self.asked, len(self.storage_policy.buffer)
-        self.batch_size_mem = min(asked, max(held, 1))
-        super().before_training_exp(strategy, *args, **kwargs)
+    def batches(self, order: torch.Generator) -> Batches:
+        batches = super().batches(order)
+        batches.replayed = self.replayed
+        return batches

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline
 from avalanche.benchmarks.scenarios import DatasetExperience
 from avalanche.benchmarks.utils.classification_dataset import TaskAwareSupervisedClassificationDataset
@@ -60,6 +61,16 @@ class Rows(TaskAwareSupervisedClassificationDataset):  # type: ignore[misc]
         if (logits := self._data_attributes.get("logits")) is not None:
             return [(row, labels[row], 0, logits[i]) for row, i in zip(chosen, indices, strict=True)]
         return [(row, labels[row], 0) for row in chosen]
+
+    def columns(self) -> list[Tensor]:
+        """All samples as tensors: rows, labels and task labels, int64 (N,), and logits (N, C) if any."""
+        if "_columns" not in self.__dict__:
+            rows = self.rows()
+            columns = rows, [self._labels[row] for row in rows], [0] * len(rows)
+            self._columns = [torch.tensor(column, dtype=torch.int64) for column in columns]
+            if (logits := self._data_attributes.get("logits")) is not None:
+                self._columns.append(torch.stack(list(logits)))
+        return self._columns
 
     def with_logits(self, logits: Sequence[Tensor]) -> Rows:
         """The same rows with a tensor for each, which subsets take along."""

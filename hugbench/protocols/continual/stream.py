@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from hugbench.criteria.hug import HUG
@@ -100,7 +101,9 @@ class Stream:
             )
         )
         self.resumption = Resumption()
-        self.strategy.live.plugins.append(self.resumption)
+        live = self.strategy.live
+        live.plugins = [plugin for plugin in live.plugins if not isinstance(plugin, PeriodicEval)]
+        live.plugins.append(self.resumption)
 
     @property
     def joint(self) -> bool:

@@ -220,6 +220,17 @@ def test_proxies_of_unseen_classes(choice: str, criterion: str) -> None:
         assert found[1].seen.tolist() == [True] * 2 + [not ignored] * 4
 
 
+@pytest.mark.parametrize("text", STRATEGIES)
+def test_no_strategy_shows_the_criterion_what_it_has_not_seen(text: str) -> None:
+    facts = FACTS[text.partition(":")[0]]
+    if facts.new != "criterion" or facts.data == "all":
+        pytest.skip("the criterion is not the loss, or all classes come at once")
+    made, found = classifier("hug_seen"), {}
+    stream = spec(text, class_order="fixed", proxies_of_unseen_classes="ignore")
+    learn(made, stream, keep=lambda number, now: found.update({number: now.criterion.seen.tolist()}))
+    assert found == {n: [True] * 2 * n + [False] * (6 - 2 * n) for n in (1, 2, 3)}
+
+
 def test_a_criterion_is_told_of_the_images_so_far() -> None:
     made = classifier(lambda: BalancedSoftmax(WIDTH, CLASSES))
     learn(made, spec("naive", class_order="fixed"), dataset=data((10, 20, 30, 40, 50, 60)))
