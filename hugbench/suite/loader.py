@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from hugbench.backbones import check_backbone
 from hugbench.errors import UserError, nearest, standing
-from hugbench.suite import baselines, overrides, plugins
+from hugbench.suite import overrides
+from hugbench.suite.arms import (
+    ADDED,
+    LABEL,
+    Arm,
+    RecipeChoice,
+    arms_of,
+    baseline_of,
+    check_weights,
+    recipes_of,
+    refuse_axes,
+)
 from hugbench.suite.continual import ContinualSpec, check_criterion, check_recipe
 from hugbench.suite.nodes import Node, read
-from hugbench.suite.plugins import CriterionSpec, EvaluationSpec
+from hugbench.suite.plugins import EvaluationSpec
 from hugbench.suite.protocols import ProtocolSpec, protocols
-from hugbench.suite.schema import DatasetSpec, ModelSpec, Recipe
-from hugbench.suite.sections import Variant, merged, variants
+from hugbench.suite.questions import evaluations_of, refuse_missing_split
+from hugbench.suite.schema import DatasetSpec, ModelSpec
+from hugbench.suite.sections import Variant, shown, variants
 
 REQUIRED = ("criteria", "baseline", "dataset", "model", "recipe", "seeds")
 OPTIONAL = ("name", "description", "protocol", "evaluations")
-ADDED = "--criterion"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+\-]*")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One criterion of a comparison: its label in the suite, and its changes to the recipe."""
-
-    label: str
-    criterion: CriterionSpec
-    override: Node | None
-
-
-@dataclass(frozen=True)
-class RecipeChoice:
-    """One point on the recipe's axes, and what each arm (in order) makes of it.
-
-    An arm whose own recipe has an axis has several variants there.
-    """
-
-    axes: tuple[tuple[str, str], ...]
-    arms: tuple[tuple[Variant[Recipe], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -115,17 +103,17 @@ def load_suite(
     if seeds is not None:
         mark = "--seeds"
         entries["seeds"] = Node(tuple(Node(seed, mark, mark) for seed in seeds), mark, mark)
-    arms = _arms(entries["criteria"], file.parent)
+    arms = arms_of(entries["criteria"], file.parent)
     models = variants(entries["model"], ModelSpec, "model", "backbone")
     for model in models:
         check_backbone(model.spec.backbone, where=model.node.at(("backbone",)).mark)
-    recipes = _recipes(entries["recipe"], arms)
-    _check_weights(arms, recipes)
-    baseline = _baseline(entries["baseline"], arms)
-    _refuse_axes(baseline, arms, recipes)
+    recipes = recipes_of(entries["recipe"], arms)
+    check_weights(arms, recipes)
+    baseline = baseline_of(entries["baseline"], arms)
+    refuse_axes(baseline, arms, recipes)
     datasets = tuple(variants(entries["dataset"], DatasetSpec, "dataset", "name"))
-    evaluations = _evaluations(entries.get("evaluations"), root)
-    _refuse_missing_split(evaluations, datasets)
+    evaluations = evaluations_of(entries.get("evaluations"), root)
+    refuse_missing_split(evaluations, datasets)
     met = protocols(entries.get("protocol", Node("standard", root.mark)))
     _refuse_misfits(met, arms, recipes)
     return Suite(
@@ -162,7 +150,7 @@ def _with_added(root: Node, criteria: Iterable[str]) -> Node:
 
 def _top_level(root: Node) -> dict[str, Node]:
     if not isinstance(root.value, dict):
-        raise UserError("not a suite", where=root.mark, found=_shown(root), expected="a mapping of keys")
+        raise UserError("not a suite", where=root.mark, found=shown(root), expected="a mapping of keys")
     known = (*REQUIRED, *OPTIONAL)
     for key, child in root.value.items():
         if key not in known:
@@ -178,119 +166,16 @@ def _top_level(root: Node) -> dict[str, Node]:
     return dict(root.value)
 
 
-def _arms(node: Node, folder: Path) -> tuple[Arm, ...]:
-    if not isinstance(node.value, tuple) or not node.value:
-        raise UserError(
-            "not a list of criteria",
-            where=node.mark,
-            key="criteria",
-            found=_shown(node),
-            expected="at least one criterion, e.g. [cross_entropy, hug]",
-        )
-    arms: dict[str, Arm] = {}
-    for entry in node.value:
-        arm = _arm(entry, Path() if entry.mark == ADDED else folder)
-        _new_label(arm.label, arms, entry)
-        arms[arm.label] = arm
-    return tuple(arms.values())
-
-
-def _new_label(label: str, arms: dict[str, Arm], entry: Node) -> None:
-    if label in arms:
-        raise UserError(
-            "two criteria of one name",
-            where=entry.mark,
-            key="criteria",
-            found=label,
-            expected="a name of its own for each, e.g. {name: other, hug: {...}}",
-        )
-
-
-def _arm(entry: Node, folder: Path) -> Arm:
-    """`cross_entropy`, or `{hug: {alpha: 0.15}}`, with `name:` and `recipe:` beside it if wanted.
-
-    The path of a baseline's file stands for the criterion and the recipe in it.
-    """
-    entry, folder = baselines.opened(entry, folder)
-    if isinstance(entry.value, str):
-        spec = plugins.criterion(entry.value, entry.with_value(None), entry.mark, folder)
-        return Arm(_label(spec.name, entry), spec, None)
-    if not isinstance(entry.value, dict):
-        raise UserError(
-            "not a criterion",
-            where=entry.mark,
-            key="criteria",
-            found=_shown(entry),
-            expected="a name, or {name_of_criterion: {arguments}}",
-        )
-    names = [key for key in entry.value if key not in {"name", "recipe"}]
-    if len(names) != 1:
-        raise UserError(
-            "not one criterion",
-            where=entry.mark,
-            key="criteria",
-            found=", ".join(names) or "none",
-            expected="one criterion an entry, beside it only name and recipe",
-        )
-    arguments, override = entry.value[names[0]], entry.value.get("recipe")
-    if override is not None and not isinstance(override.value, dict):
-        raise UserError(
-            "not a recipe",
-            where=override.where,
-            key="criteria.recipe",
-            found=_shown(override),
-            expected="a mapping of keys",
-        )
-    spec = plugins.criterion(names[0], arguments, arguments.where, folder)
-    label = entry.value["name"].value if "name" in entry.value else spec.name
-    return Arm(_label(label, entry.value.get("name", entry)), spec, override)
-
-
-def _label(label: object, node: Node) -> str:
-    if not isinstance(label, str) or not _LABEL.fullmatch(label):
-        raise UserError(
-            "not a name",
-            where=node.mark,
-            key="criteria.name",
-            found=label,
-            expected="letters, digits, and _ . + - after the first",
-        )
-    return label
-
-
-def _recipes(node: Node, arms: tuple[Arm, ...]) -> tuple[RecipeChoice, ...]:
-    return tuple(
-        RecipeChoice(variant.axes, tuple(_own_recipes(variant, arm) for arm in arms))
-        for variant in variants(node, Recipe, "recipe")
-    )
-
-
-def _own_recipes(variant: Variant[Recipe], arm: Arm) -> tuple[Variant[Recipe], ...]:
-    if arm.override is None:
-        return (Variant((), variant.node, variant.spec),)
-    return tuple(variants(merged(variant.node, arm.override), Recipe, "recipe"))
-
-
-def _check_weights(arms: tuple[Arm, ...], recipes: tuple[RecipeChoice, ...]) -> None:
-    """Class weights go to criteria that can weigh classes and do not do so already."""
-    for choice in recipes:
-        for arm, owns in zip(arms, choice.arms, strict=True):
-            for own in owns:
-                if own.spec.class_weights is not None:
-                    where = own.node.at(("class_weights",)).where
-                    plugins.check_weights(arm.criterion, arm.label, where)
-
-
 def _seeds(node: Node) -> tuple[int, ...]:
     plain = node.plain()
     expected = "a list of different whole numbers from 0, e.g. [0, 1, 2]"
     if not isinstance(plain, tuple) or not plain:
-        raise UserError("no seeds", where=node.where, key="seeds", found=_shown(node), expected=expected)
+        raise UserError("no seeds", where=node.where, key="seeds", found=shown(node), expected=expected)
     assert isinstance(node.value, tuple)
     for index, child in enumerate(node.value):
         if not isinstance(child.value, int) or isinstance(child.value, bool) or child.value < 0:
             raise UserError(
-                "not a seed", where=child.mark, key=f"seeds.{index}", found=_shown(child), expected=expected
+                "not a seed", where=child.mark, key=f"seeds.{index}", found=shown(child), expected=expected
             )
         if child.value in plain[:index]:
             raise UserError(
@@ -301,34 +186,6 @@ def _seeds(node: Node) -> tuple[int, ...]:
                 expected=expected,
             )
     return tuple(plain)
-
-
-def _baseline(node: Node, arms: tuple[Arm, ...]) -> str:
-    labels = [arm.label for arm in arms]
-    if node.value not in labels:
-        raise UserError(
-            "the baseline is not among the criteria",
-            where=node.mark,
-            key="baseline",
-            found=_shown(node),
-            expected=f"one of: {', '.join(labels)}",
-            nearest=nearest(str(node.value), labels),
-        )
-    return str(node.value)
-
-
-def _refuse_axes(baseline: str, arms: tuple[Arm, ...], recipes: tuple[RecipeChoice, ...]) -> None:
-    """The baseline is one model per comparison: its own recipe has no axis."""
-    index = [arm.label for arm in arms].index(baseline)
-    override = arms[index].override
-    if override is not None and any(len(choice.arms[index]) > 1 for choice in recipes):
-        raise UserError(
-            "the baseline's own recipe has an axis",
-            where=override.where,
-            key=f"criteria.{baseline}.recipe",
-            found=override.plain(),
-            expected="one value for each key: the others are compared with it",
-        )
 
 
 def _refuse_misfits(
@@ -346,84 +203,15 @@ def _refuse_misfits(
                     check_recipe(own.spec)
 
 
-def _evaluations(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
-    given = node if node is not None else Node((Node("accuracy", root.mark),), root.mark)
-    if not isinstance(given.value, tuple) or not given.value:
-        raise UserError(
-            "not a list of evaluations",
-            where=given.where,
-            key="evaluations",
-            found=_shown(given),
-            expected="at least one, e.g. [accuracy]",
-        )
-    found: dict[str, EvaluationSpec] = {}
-    for entry in given.value:
-        name, arguments, after = _evaluation_entry(entry)
-        spec = replace(plugins.evaluation(name, arguments, entry.mark), after=after)
-        if spec.key in found:
-            raise UserError("the same evaluation twice", where=entry.mark, key="evaluations", found=name)
-        found[spec.key] = spec
-    names = [spec.name for spec in found.values()]
-    return tuple(
-        spec if names.count(spec.name) == 1 else replace(spec, label=f"{spec.name}{spec.arguments}")
-        for spec in found.values()
-    )
-
-
-def _refuse_missing_split(
-    evaluations: tuple[EvaluationSpec, ...], datasets: tuple[Variant[DatasetSpec], ...]
-) -> None:
-    """An evaluation of the validation images needs a data set that holds some out."""
-    for evaluation in evaluations:
-        for dataset in datasets:
-            if evaluation.values().get("split") == "validation" and not dataset.spec.validation:
-                raise UserError(
-                    "there are no validation images to evaluate on",
-                    where=dataset.node.at(("validation",)).where,
-                    key="dataset.validation",
-                    found=dataset.spec.validation,
-                    expected=f"more than 0, for evaluation {evaluation.label}",
-                )
-
-
-def _evaluation_entry(entry: Node) -> tuple[str, Node, Literal["last", "each"]]:
-    """`accuracy`, or `{accuracy: {bins: 20}}`, with `evaluate_after:` beside it if wanted."""
-    if isinstance(entry.value, str):
-        return entry.value, entry.with_value(None), "last"
-    given = dict(entry.value) if isinstance(entry.value, dict) else {}
-    after = given.pop("evaluate_after", None)
-    if len(given) != 1:
-        raise UserError(
-            "not an evaluation",
-            where=entry.mark,
-            key="evaluations",
-            found=_shown(entry),
-            expected="a name, or {name_of_evaluation: {arguments}}, beside it only evaluate_after",
-        )
-    name, arguments = next(iter(given.items()))
-    if after is None or after.value == "last":
-        return name, arguments, "last"
-    if after.value == "each":
-        return name, arguments, "each"
-    raise UserError(
-        "not a valid value",
-        where=after.mark,
-        key=f"evaluations.{name}.evaluate_after",
-        found=_shown(after),
-        expected="last (the end of a run), or each (every experience of a stream, every snapshot)",
-        nearest=nearest(str(after.value), ("last", "each")),
-    )
-
-
 def _name(node: Node | None, file: Path) -> str:
     if node is None:
         return file.stem
-    if not isinstance(node.value, str) or not _LABEL.fullmatch(node.value):
+    if not isinstance(node.value, str) or not LABEL.fullmatch(node.value):
         raise UserError(
             "not a name",
             where=node.mark,
             key="name",
-            found=_shown(node),
+            found=shown(node),
             expected="letters, digits, and _ . + - after the first",
         )
     return node.value
@@ -433,9 +221,5 @@ def _text(node: Node | None, key: str) -> str:
     if node is None:
         return ""
     if not isinstance(node.value, str):
-        raise UserError("not a text", where=node.mark, key=key, found=_shown(node), expected="a text")
+        raise UserError("not a text", where=node.mark, key=key, found=shown(node), expected="a text")
     return node.value.strip()
-
-
-def _shown(node: Node) -> Any:
-    return "null" if node.value is None else node.plain()

@@ -217,3 +217,8 @@ def _label(node: Node) -> str:
     if isinstance(plain, float):
         return f"{plain:g}"
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
+
+
+def shown(node: Node) -> Any:
+    """A value as an error shows it."""
+    return "null" if node.value is None else node.plain()
