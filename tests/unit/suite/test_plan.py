@@ -220,6 +220,7 @@ def test_a_run_is_picklable(suite_file) -> None:
 def test_every_shipped_suite_is_valid_and_names_the_schema(name: str) -> None:
     path = shipped_suites()[name]
     plan = make_plan(load_suite(path))
-    assert plan.baseline == "cross_entropy"
-    assert len(plan.seeds) >= 3
+    if not name.startswith("tune_"):  # these find what trains, they compare nothing
+        assert plan.baseline == "cross_entropy"
+        assert len(plan.seeds) >= 3
     assert path.read_text().startswith("# yaml-language-server: $schema=suite.schema.json\n")
