@@ -78,7 +78,7 @@ class Audit:
     def begin(self, account: Account, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Open the account of an experience: `model` is what the strategy will train."""
         self.account, self.model = account, model
-        mine = {id(parameter) for parameter in self.criterion.parameters()}
+        mine = {id(parameter) for parameter in self.criterion.parameters() if parameter.requires_grad}
         account.head_is_live &= mine <= {id(parameter) for parameter in model.parameters()}
         stepped = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
         account.head_in_optimizer &= mine <= stepped
@@ -123,7 +123,8 @@ class Audit:
             AuditError: the two differ.
         """
         account = self._account
-        for broken in _broken(account, facts, any(True for _ in self.criterion.parameters())):
+        learnable = any(parameter.requires_grad for parameter in self.criterion.parameters())
+        for broken in _broken(account, facts, learnable):
             raise AuditError(
                 f"{strategy}, experience {account.experience}: {broken}; the account is {account.plain()}"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from avalanche.benchmarks.scenarios import DatasetExperience
@@ -64,7 +64,10 @@ class Strategy:
     Attributes:
         parts: what it was built from.
         live: Avalanche's strategy.
+        views_gradients: it flattens gradients by `view`, so weights must not be channels_last.
     """
+
+    views_gradients: ClassVar[bool] = False
 
     parts: Parts
     live: SupervisedTemplate

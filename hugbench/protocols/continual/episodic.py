@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ class AGEM(Strategy):
         Chaudhry, Ranzato, Rohrbach, Elhoseiny, Efficient Lifelong Learning with A-GEM, ICLR 2019,
         arXiv 1812.00420; Avalanche's AGEMPlugin.
     """
+
+    views_gradients: ClassVar[bool] = True
 
     def __init__(self, *, memory: PositiveInt = 200, memory_batch: PositiveInt | None = None) -> None:
         self.size, self.batch = memory, memory_batch

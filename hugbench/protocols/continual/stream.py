@@ -62,7 +62,9 @@ class Stream:
         self.classifier, self.recipe, self.spec = classifier, recipe, spec
         self.checkpoint, self.log, self.on_epoch = checkpoint, log, on_epoch
         self.facts = STRATEGIES[spec.strategy.name]
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.strategy = _strategy(spec)
+        last = recipe.channels_last and not self.strategy.views_gradients
+        self.layout = torch.channels_last if last else torch.contiguous_format
         self.rows: list[EpochMetrics] = []
         self.accounts: list[Account] = []
         self.started: dict[str, Any] = {}
@@ -87,7 +89,6 @@ class Stream:
             classifier, source, self.audit, recipe, seed=seed, device=device, finished=self._finished
         )
         data = whole(images.targets)
-        self.strategy = _strategy(spec)
         self.strategy.attach(
             Parts(
                 model=model,
