@@ -38,4 +38,7 @@ def seed_everything(seed: int, *axis: str | int) -> None:
     value = derive(seed, *axis)
     random.seed(value)
     numpy.random.seed(value % 2**32)
-    torch.manual_seed(value)
+    if torch.accelerator.is_available():
+        torch.manual_seed(value)
+    else:  # the above would queue a call with its traceback for every kind of device, for ever
+        torch.default_generator.manual_seed(value)

@@ -28,6 +28,18 @@ class ClassMemory(ClassBalancedBuffer):  # type: ignore[misc]
         """Take in the strategy's current experience."""
         self.update_from_dataset(strategy.experience.dataset, strategy)
 
+    def update_from_dataset(self, new: Rows, strategy: SupervisedTemplate | None = None) -> None:
+        """Take in `new`: as Avalanche does, with the images of a class found at once."""
+        labels = new.columns()[1]
+        present = torch.unique(labels).tolist()
+        self.seen_classes.update(present)
+        shares = dict(zip(self.seen_classes, self.get_group_lengths(len(self.seen_classes)), strict=True))
+        for label in present:
+            part = self.buffer_groups.setdefault(label, ReservoirSamplingBuffer(shares[label]))
+            part.update_from_dataset(new.subset((labels == label).nonzero().flatten().tolist()))
+        for label, part in self.buffer_groups.items():
+            part.resize(strategy, shares[label])
+
     def rows(self) -> list[int]:
         """The rows in memory, class by class."""
         return [row for part in self.buffer_groups.values() for row in _rows(part)]
