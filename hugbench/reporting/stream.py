@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from hugbench.reporting.tables import mean_and_half_width
 from hugbench.results.comparison import Comparison, Group
@@ -42,5 +42,5 @@ def seen_after_each(comparison: Comparison, group: Group) -> dict[str, list[str]
     return {f"seen after {place.experience}": _means(groups[place]) for place in places}
 
 
-def _means(group: Group) -> Sequence[str]:
+def _means(group: Group) -> list[str]:
     return [mean_and_half_width(arm.interval, 100) for arm in group.arms]
