@@ -17,7 +17,7 @@ NUMBERS = {
 """Metrics of a stream, in order, and what their columns are called."""
 
 LEGEND = (
-    "average incremental: mean over experiences of the accuracy on the classes seen so far; forgetting: "
+    "Average incremental: mean over experiences of the accuracy on the classes seen so far; forgetting: "
     "best earlier accuracy on an experience's classes minus the last; task-incremental: among the "
     "classes of an image's own experience. `hugbench records` has the accuracy matrix."
 )

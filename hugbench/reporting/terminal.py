@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hugbench.reporting.collapse import collapse_tables
 from hugbench.reporting.stream import LEGEND as STREAM_LEGEND
+from hugbench.reporting.stream import NUMBERS as STREAM_NUMBERS
 from hugbench.reporting.stream import seen_after_each, stream_numbers
 from hugbench.reporting.tables import (
     criteria_table,
@@ -64,6 +65,8 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
             parts += collapse.pop(table["accuracy"].quantity.block, [])
     for block, tables in collapse.items():
         parts += [Text(_joined(block), style="bold"), *tables]
+    if any(group.quantity.metric in STREAM_NUMBERS for group in comparison.groups):
+        parts += [Text(STREAM_LEGEND, style="dim"), Text()]
     parts += [Text(f"Note: {note}.") for note in comparison.notes]
     return Group(*parts) if parts else Text("No run is finished: there is nothing to compare yet.")
 
@@ -119,17 +122,16 @@ def _block(comparison: Comparison, table: Mapping[str, compared.Group]) -> list[
     """Title, accuracy, how it differs between frequent and rare classes, the other metrics, caption."""
     group = table["accuracy"]
     frequencies = _frequencies(comparison, group)
-    stream = stream_numbers(table)
-    legends = [FREQUENCY_LEGEND] * bool(frequencies) + [STREAM_LEGEND] * bool(stream)
+    legend = f" {FREQUENCY_LEGEND}" if frequencies else ""
     return [
         Text(_title(group.quantity), style="bold"),
         _accuracy(comparison, group),
         Text(),
         *_small_table(group, frequencies),
-        *_small_table(group, stream),
+        *_small_table(group, stream_numbers(table)),
         *_small_table(group, seen_after_each(comparison, group)),
         *_small_table(group, _others(table)),
-        Text(" ".join([_caption(comparison, group), *legends]), style="dim"),
+        Text(_caption(comparison, group) + legend, style="dim"),
         Text(),
     ]
 
