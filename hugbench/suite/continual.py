@@ -79,7 +79,8 @@ class ContinualSpec(Stream):
     @property
     def label(self) -> str:
         """What records and reports call it: `continual replay(memory=200)`."""
-        given = ", ".join(f"{key}={value}" for key, value in arguments_of(self.strategy.changed).items())
+        known = {key: value for key, value in self.strategy.values().items() if value is not None}
+        given = ", ".join(f"{key}={value}" for key, value in known.items())
         return f"{self.name} {self.strategy.name}{f'({given})' if given else ''}"
 
     @property
