@@ -49,7 +49,7 @@ def collapse_tables(comparison: Comparison) -> dict[Block, list[RenderableType]]
 
 
 def _shown(of: Quantity) -> bool:
-    named = of.evaluation.partition("{")[0] == "collapse" and of.metric in COLUMNS
+    named = of.evaluation.partition("(")[0] == "collapse" and of.metric in COLUMNS
     return named and of.epoch is None and of.subset in SPLITS
 
 

@@ -103,7 +103,7 @@ def outcome_report(
 
 
 def _clean(comparison: Comparison, subsets: Sequence[str]) -> list[dict[str, compared.Group]]:
-    """The groups of clean accuracy at the end by metric, one dict per block and subset."""
+    """The groups of clean accuracy at the end by metric, one dict per block, evaluation and subset."""
     tables: dict[tuple[object, ...], dict[str, compared.Group]] = {}
     last: dict[tuple[str, ...], int] = {}
     for group in comparison.groups:
@@ -111,10 +111,11 @@ def _clean(comparison: Comparison, subsets: Sequence[str]) -> list[dict[str, com
         last[block] = max(last.get(block, 0), experience or 0)
     for group in comparison.groups:
         found = group.quantity
-        place = found.evaluation, found.condition, found.severity, found.epoch, found.experience or 0
-        end = "accuracy", "clean", None, None, last[found.block]
-        if place == end and found.subset in subsets:
-            tables.setdefault((found.block, found.subset), {})[found.metric] = group
+        place = found.condition, found.severity, found.epoch, found.experience or 0
+        end = "clean", None, None, last[found.block]
+        named = found.evaluation.partition("(")[0] == "accuracy"
+        if named and place == end and found.subset in subsets:
+            tables.setdefault((found.block, found.evaluation, found.subset), {})[found.metric] = group
     return list(tables.values())
 
 
@@ -192,7 +193,9 @@ def _small_table(group: compared.Group, columns: Mapping[str, Sequence[str]]) ->
 def _caption(comparison: Comparison, group: compared.Group) -> str:
     """n, seeds, what the intervals and the p are, and what limits them."""
     seeds = sorted({seed for arm in group.arms for seed in arm.values})
-    sentences = [f"{_count(group.images, 'test image')}; {_seeds(seeds)}."]
+    held_out = "split=validation" in group.quantity.evaluation
+    images = _count(group.images, "held-out training image" if held_out else "test image")
+    sentences = [f"{images}; {_seeds(seeds)}."]
     if len(seeds) > 1:
         sentences.append(
             f"± and [ ]: {100 * comparison.level:g} % Student t-intervals over seeds; "
@@ -224,7 +227,9 @@ def _gaps(arms: Iterable[Arm]) -> list[str]:
 
 
 def _title(quantity: Quantity) -> str:
-    return _joined(quantity.block if quantity.subset == "all" else (*quantity.block, quantity.subset))
+    evaluation = "" if quantity.evaluation == "accuracy" else quantity.evaluation
+    subset = "" if quantity.subset == "all" else quantity.subset
+    return _joined((*quantity.block, evaluation, subset))
 
 
 def _joined(parts: Iterable[str]) -> str:

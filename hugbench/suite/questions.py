@@ -31,11 +31,18 @@ def evaluations_of(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
         if spec.key in found:
             raise UserError("the same evaluation twice", where=entry.mark, key="evaluations", found=name)
         found[spec.key] = spec
-    names = [spec.name for spec in found.values()]
     return tuple(
-        spec if names.count(spec.name) == 1 else replace(spec, label=f"{spec.name}{spec.arguments}")
+        _labelled(spec, [other for other in found.values() if other.name == spec.name])
         for spec in found.values()
     )
+
+
+def _labelled(spec: EvaluationSpec, namesakes: list[EvaluationSpec]) -> EvaluationSpec:
+    """With the arguments in its label that tell it from others of its name: `accuracy(split=validation)`."""
+    values = spec.values()
+    telling = [key for key in values if any(other.values()[key] != values[key] for other in namesakes)]
+    shown = ", ".join(f"{key}={values[key]}" for key in telling)
+    return replace(spec, label=f"{spec.name}({shown})" if shown else spec.name)
 
 
 def refuse_missing_split(

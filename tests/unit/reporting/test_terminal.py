@@ -238,12 +238,12 @@ def test_collapse_stands_below_the_accuracy_of_the_same_models() -> None:
 
 
 def test_collapse_asked_twice_is_told_apart_and_moments_are_left_out() -> None:
-    labels = ['collapse{"splits":"train"}', 'collapse{"splits":"both"}', "collapsed"]
+    labels = ["collapse(splits=train)", "collapse(splits=both)", "collapsed"]
     rows = [row for label in labels for row in collapse(evaluation=label)]
     before = collapse(epoch=3)
     text = printed(comparison_table(compare_records([*rows, *before], "cross_entropy")))
     assert text.count("· training images") == 2
-    assert line_of(text, 'collapse{"splits":"both"} · training images')
+    assert line_of(text, "collapse(splits=both) · training images")
 
 
 def test_of_a_stream_the_collapse_after_its_last_experience_is_shown() -> None:
@@ -341,3 +341,13 @@ def test_durations_read_as_one_says_them(seconds: float, text: str) -> None:
 )
 def test_fractions_become_per_cent_in_reports_only(metric: str, value: float, text: str) -> None:
     assert metric_value(metric, value) == text
+
+
+def test_accuracy_asked_twice_is_a_table_each() -> None:
+    labels = ["accuracy(split=test)", "accuracy(split=validation)"]
+    values = {"cross_entropy": {0: 0.9, 1: 0.8}}
+    rows = [row for label in labels for row in records(values, evaluation=label)]
+    text = printed(comparison_table(compare_records(rows, "cross_entropy")))
+    for label in labels:
+        assert text.count(f"· {label}\n") == 1
+    assert text.count("360 test images") == text.count("360 held-out training images") == 1

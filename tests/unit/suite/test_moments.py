@@ -79,3 +79,13 @@ def test_neither_snapshots_nor_when_it_is_asked_make_another_model_or_evaluation
 def test_bad_input(write, evaluations: str, message: str) -> None:
     with pytest.raises(UserError, match=f"(?s){message}"):
         load_suite(write(evaluations))
+
+
+def test_an_evaluation_asked_twice_says_in_its_label_what_differs(write) -> None:
+    made = plan(write, "[accuracy, {accuracy: {bins: 9}}, {accuracy: {bins: 20}}]")
+    assert [spec.label for spec in made.evaluations] == [
+        "accuracy(bins=15)",
+        "accuracy(bins=9)",
+        "accuracy(bins=20)",
+    ]
+    assert [spec.label for spec in plan(write, "[{accuracy: {bins: 9}}]").evaluations] == ["accuracy"]
