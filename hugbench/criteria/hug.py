@@ -92,7 +92,8 @@ class HUG(Criterion):
             `default`: trains at any batch size and class count (alpha 1 or with mhs 0.05, beta 3,
             s 2, intra_s −4, mean, stop_gradient, uniform start, intra mhe also with mhs), as
             baselines/README.md tells. From its start the proxies of C ≤ d + 1 classes are at the
-            optimum that all three measures share, so that the three differ with `start: random` only.
+            optimum that all three measures share: mhe and mgd leave them there, mhs moves the closest
+            pair to and fro; with `start: random` the measures decide.
         uniformity: measure of the inter term.
         intra: measure of the intra term; None for that of `uniformity` (mhe with mgd), or for mhe in
             the preset `default`: with mhs only the worst image of a class in a batch is learnt from.
