@@ -164,7 +164,8 @@ def parameters(backbone: str) -> int:
 
 def test_every_family_is_trained_or_left_out_for_a_reason():
     named = [*SMALL, *TOO_LARGE, *TOO_FINE]
-    new = set(timm.list_modules()) - set(named)
+    own = {"mlp"}  # hugbench's, registered with timm
+    new = set(timm.list_modules()) - set(named) - own
     assert not new, (
         f"families new in timm {timm.__version__}, for SMALL or a reason to leave them out: {sorted(new)}"
     )
@@ -186,7 +187,7 @@ def test_a_family_trains(family, criterion, device):
     targets = torch.arange(BATCH, device=device)
     parts = {"backbone": classifier.backbone, "embedding": classifier.embedding, "head": classifier.criterion}
     before = {name: [p.detach().clone() for p in part.parameters()] for name, part in parts.items()}
-    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.001)
     for _ in range(2):
         optimizer.zero_grad()
         loss = classifier.loss(images, targets)
