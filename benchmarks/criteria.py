@@ -186,20 +186,24 @@ class Clock:
 def measure_times(
     built: dict[str, Criterion], results: dict[str, Measured], clock: Clock, options: argparse.Namespace
 ) -> None:
-    """Fill in the seconds of paired turns, in shuffled rounds: one pair at least, five if affordable."""
+    """Fill in the seconds of paired turns, in shuffled rounds.
+
+    A first call warms up, unless it takes so long that it has to count. Then come five pairs, or one
+    of calls longer than `seconds`, and more up to `repeats` as long as they take less than that.
+    """
     clock.turn(built[BASELINE])
-    calls, spent = {}, dict.fromkeys(built, 0.0)
-    for name, criterion in built.items():  # a first call warms up, unless it is too long not to count
-        base = clock.turn(built[BASELINE])
-        first = clock.turn(criterion)
+    calls, least, spent = {}, {}, {}
+    for name, criterion in built.items():
+        spent[name] = first = clock.turn(criterion)
         calls[name] = max(1, min(100, math.ceil(TURN_SECONDS / first)))
-        if first > options.seconds:
+        least[name] = 5 if first < options.seconds else 1
+        if first > 5 * options.seconds:
             results[name].seconds.append(first)
-            results[name].baseline.append(base)
-            spent[name] = math.inf
+            results[name].baseline.append(statistics.median(clock.turn(built[BASELINE]) for _ in range(3)))
+            least[name] = 0
     shuffler = random.Random(0)
     for number in range(options.repeats):
-        order = [name for name in built if spent[name] < (options.seconds if number >= 5 else math.inf)]
+        order = [name for name in built if number < least[name] or spent[name] < options.seconds]
         shuffler.shuffle(order)
         for name in order:
             base = clock.turn(built[BASELINE], calls[BASELINE])
