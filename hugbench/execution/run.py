@@ -159,18 +159,21 @@ class _Work:
         folder.checkpoint.unlink(missing_ok=True)
 
     def _keep(self, moment: Moment, classifier: Classifier) -> None:
-        """Write the weights of a moment; those of the end are the run's model."""
+        """Write the weights of a moment."""
+        save(classifier, self._weights_of(moment))
+
+    def _weights_of(self, moment: Moment) -> Path:
+        """The file of a moment's weights; those of the end are the run's model."""
         last = moment == self.planned.run.moments[-1]
-        save(classifier, self.folder.model if last else self.folder.snapshot(moment))
+        return self.folder.model if last else self.folder.snapshot(moment)
 
     def _note(self, name: str, told: Any) -> None:
         """Write what the protocol says of the training beside the run's other files."""
         write_atomic(self.folder.path / f"{name}.json", (json.dumps(told, indent=1) + "\n").encode())
 
     def _weights(self) -> list[Path]:
-        """The files of all moments: the model, and the snapshots before it."""
-        before = [moment for moment in self.planned.run.moments[:-1] if moment.experience != 0]
-        return [self.folder.model, *map(self.folder.snapshot, before)]
+        """The files of all moments but the untrained one."""
+        return [self._weights_of(moment) for moment in self.planned.run.moments if moment.experience != 0]
 
     def _checked(self, status: Status) -> Status:
         """The status without what is damaged on disk; each damage is reported and will be redone."""
@@ -193,8 +196,7 @@ class _Work:
         """What is wrong with the weights that an unfinished evaluation needs, or None."""
         missing = [question for question in self.asked if question.key not in status.evaluations]
         needed = {question.moment for question in missing if question.moment.experience != 0}
-        end = self.planned.run.moments[-1]
-        files = [self.folder.model if moment == end else self.folder.snapshot(moment) for moment in needed]
+        files = map(self._weights_of, needed)
         return next((reason for file in sorted(files) if (reason := self.folder.damaged(status, file))), None)
 
     def _first_epoch(self) -> int:

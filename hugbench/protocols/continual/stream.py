@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from hugbench.protocols.continual.conductor import Conductor, Resumption
 from hugbench.protocols.continual.loss import Loss
 from hugbench.protocols.continual.model import RowModel, Source
 from hugbench.protocols.continual.rows import experiences, whole
+from hugbench.registry import load_target
 from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.schema import Recipe
 from hugbench.suite.strategies import STRATEGIES
@@ -109,7 +109,7 @@ class Stream:
     @property
     def joint(self) -> bool:
         """Whether all classes come at once."""
-        return self.facts.data == "all"
+        return self.spec.at_once
 
     def resume(self) -> int:
         """Take up what the checkpoint holds, if there is one; how many experiences are finished.
@@ -203,6 +203,5 @@ def _rows_of(targets: Tensor, labels: tuple[int, ...]) -> Tensor:
 
 
 def _strategy(spec: ContinualSpec) -> Strategy:
-    module, _, name = spec.strategy.target.partition(":")
-    made: Strategy = getattr(importlib.import_module(module), name)(**spec.strategy.values())
+    made: Strategy = load_target(spec.strategy.target)(**spec.strategy.values())
     return made
