@@ -261,7 +261,7 @@ def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observ
 
     writable(root)
     distinct = made.distinct()
-    pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), made.keys(p.run))]
+    pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), made.keys(p))]
     if not pending:
         observer(SuiteStarted(made.suite, len(distinct), 0, str(root)))
         return
@@ -272,7 +272,7 @@ def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observ
 
     place = Place(data, root, find_device(device))
     for planned in _representatives(pending):
-        check(planned.run, place.data, lambda text: observer(Notice(text)))
+        check(planned.run, made.evaluations, place.data, lambda text: observer(Notice(text)))
     observer(SuiteStarted(made.suite, len(distinct), len(pending), str(root)))
     serial(pending, made.evaluations, place, observer)
 
@@ -300,7 +300,7 @@ def _outcome(made: Plan, root: Path) -> Outcome:
 
     rows, damaged = collect_records(made, root)
     statuses = {p.run.run_id: RunFolder(root, p.run.run_id).status() for p in made.distinct()}
-    keys = {p.run.run_id: made.keys(p.run) for p in made.distinct()}
+    keys = {p.run.run_id: made.keys(p) for p in made.distinct()}
     failed = {
         run_id: found.error or "unknown" for run_id, found in statuses.items() if found.state == "failed"
     }

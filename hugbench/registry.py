@@ -39,6 +39,16 @@ EVALUATIONS: dict[str, str] = {
     "collapse": "hugbench.evaluations.collapse:collapse",
 }
 
+PAIRED: frozenset[str] = frozenset({"adversarial"})
+"""Evaluations that also look at the model of the paired baseline (`Setting.reference`)."""
+
+ARGUMENT_CHECKS: dict[str, str] = {}
+"""What an evaluation says of its arguments together, `f(**arguments)`, without torch; raises UserError."""
+
+PREFLIGHTS: dict[str, str] = {}
+"""What an evaluation wants to see before any run starts: `f(dataset, data, **arguments)`, `data` being the
+data folder; raises UserError."""
+
 PROTOCOLS: dict[str, str] = {
     "continual": "hugbench.protocols.continual.protocol:continual",
     "standard": "hugbench.protocols.standard:standard",

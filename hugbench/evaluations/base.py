@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hugbench.data.images import Dataset
+from hugbench.models import Classifier
 from hugbench.suite.moments import EXPERIENCE, SEEN
+
+Reliability = Literal["PASS", "WARN", "FAIL"]
+"""What the checks of a figure came to: it can be believed, with care, or not at all."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number and what it is of. Fractions stay fractions; n is the number of images behind it."""
+    """One number and what it is of. Fractions stay fractions; n is the number of images behind it.
+
+    `reliability` is the verdict on figures that bring their own evidence; None on those that need none.
+    """
 
     metric: str
     value: float
@@ -23,6 +32,7 @@ class Measurement:
     condition: str = "clean"
     severity: int | None = None
     subset: str = "all"
+    reliability: Reliability | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,13 @@ class Setting:
         subsets: groups of classes that accuracy is reported for by name, each as labels int64.
         experiences: the classes of each experience of a stream, in order; empty outside a stream.
         experience: the experience that was last trained on, from 1; 0 before any, None outside a stream.
+        data: the data folder, for evaluations that look at further files; nothing is downloaded there.
+        scratch: a folder of the run at this moment for what an evaluation keeps between attempts, so
+            that a kill costs little; None where there is none. It may not exist yet, and what lies in
+            it may be of other weights: whoever reads it checks.
+        reference: gives the paired baseline's classifier at this moment (same data, protocol and seed),
+            in evaluation mode on the device; None for the baseline itself or where there is none.
+        tell: is called with a sentence of progress.
     """
 
     dataset: Dataset
@@ -46,6 +63,10 @@ class Setting:
     subsets: Mapping[str, Tensor] = field(default_factory=dict)
     experiences: tuple[Tensor, ...] = ()
     experience: int | None = None
+    data: Path = Path("data")
+    scratch: Path | None = None
+    reference: Callable[[], Classifier | None] = lambda: None
+    tell: Callable[[str], None] = lambda sentence: None
 
     @property
     def seen(self) -> Tensor | None:
@@ -69,8 +90,11 @@ class Findings:
         measurements: the numbers.
         predictions: columns of equal length, one row per image (and condition).
         notes: sentences that must travel with the numbers (a temperature and what it was fitted on).
+        details: plain data (JSON without NaN) beside the numbers, such as the checks that a figure
+            passed or the bins of a diagram; None for none. It lies in `details/KEY.json`.
     """
 
     measurements: list[Measurement]
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] | None = None

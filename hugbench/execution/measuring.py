@@ -24,7 +24,10 @@ from hugbench.suite.plan import Asked, Run
 
 
 def setting(run: Run, moment: Moment, dataset: Dataset, device: torch.device) -> Setting:
-    """Where a run is evaluated at a moment: its data, and how its classes are grouped there."""
+    """Where a run is evaluated at a moment: its data, and how its classes are grouped there.
+
+    Folders, the reference and who is told are for whoever knows them to fill in.
+    """
     counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes))
     groups = by_frequency(counts.tolist())
     experiences: tuple[tuple[int, ...], ...] = ()
@@ -57,6 +60,10 @@ def measure(
     write_atomic(records, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
     _write_predictions(predictions, findings)
     folder.sealed(status, records, predictions)
+    if findings.details is not None:
+        details = folder.details_file(key)
+        write_atomic(details, (json.dumps(findings.details, indent=1, allow_nan=False) + "\n").encode())
+        folder.sealed(status, details)
     status.evaluations.append(key)
     status.notes[key] = findings.notes
     folder.write_status(status)
@@ -80,6 +87,7 @@ def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:
         "subset": found.subset,
         "value": found.value if math.isfinite(found.value) else None,
         "n": found.n,
+        "reliability": found.reliability,
     }
 
 

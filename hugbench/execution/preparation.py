@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
+from hugbench import registry
 from hugbench.criteria.build import build_criterion
 from hugbench.data.images import Dataset
 from hugbench.data.sources import load
@@ -14,16 +15,20 @@ from hugbench.errors import UserError
 from hugbench.models import Classifier, build
 from hugbench.suite.continual import ContinualSpec, check_images
 from hugbench.suite.plan import Run
+from hugbench.suite.plugins import EvaluationSpec
 from hugbench.suite.schema import DatasetSpec
 
 
-def check(run: Run, data: Path, notify: Callable[[str], None]) -> None:
+def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: Callable[[str], None]) -> None:
     """Load the data and build the model of a run, so that bad input shows before anything starts.
 
     Raises:
-        UserError: the data, the backbone, the criterion or the batch size does not fit.
+        UserError: the data, the backbone, the criterion, the batch size or an evaluation does not fit.
     """
     dataset = dataset_of(run.dataset, data, notify)
+    for spec in evaluations:
+        if spec.name in registry.PREFLIGHTS:
+            registry.load_target(registry.PREFLIGHTS[spec.name])(dataset, data, **spec.values())
     if isinstance(run.protocol, ContinualSpec):
         counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).tolist()
         check_images(run.protocol, run.recipe, counts, run.seed)

@@ -6,7 +6,8 @@ import errno
 import json
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from hugbench.registry import load_target
 from hugbench.results.store import DAMAGED, RunFolder, Status
 from hugbench.storage import write_atomic
 from hugbench.suite.moments import Moment
-from hugbench.suite.plan import Asked, PlannedRun, asked
+from hugbench.suite.plan import Asked, PlannedRun, Run, asked
 from hugbench.suite.plugins import EvaluationSpec
 from hugbench.training.checkpoint import read_epoch
 from hugbench.training.loop import EpochMetrics
@@ -46,7 +47,7 @@ class Place:
 def execute(
     planned: PlannedRun, evaluations: tuple[EvaluationSpec, ...], place: Place, observe: Observer
 ) -> Result:
-    """Bring one run to its end; `busy` if another process is at it.
+    """Bring one run to its end; `busy` if another process is at it, or at the baseline that it needs.
 
     An error of the run (a loss that is not finite, a criterion that raises) is recorded and
     reported, and is no exception here.
@@ -86,8 +87,8 @@ class _Work:
         missing = [question for question in self.asked if question.key not in status.evaluations]
         reused = status.state == "trained" and not missing
         try:
-            if not reused:
-                self._work(status, missing)
+            if not reused and not self._work(status, missing):
+                return "busy"
         except (UserError, OSError):
             raise
         except Exception as error:
@@ -99,9 +100,10 @@ class _Work:
 
     @property
     def asked(self) -> tuple[Asked, ...]:
-        return asked(self.planned.run, self.evaluations)
+        return asked(self.planned, self.evaluations)
 
-    def _work(self, status: Status, missing: list[Asked]) -> None:
+    def _work(self, status: Status, missing: list[Asked]) -> bool:
+        """Train, and answer what is missing; whether all is answered."""
         run, device = self.planned.run, self.place.device
         dataset = dataset_of(run.dataset, self.place.data, self._notify)
         classifier = untrained(run, dataset)
@@ -112,23 +114,49 @@ class _Work:
             self._train(status, classifier, dataset)
         elif any(question.last for question in missing):
             load_weights(classifier, self.folder.model)
+        ready = self._reference_is_settled()
         for moment in reversed(run.moments):
-            at_moment = [question for question in missing if question.moment == moment]
+            at_moment = [
+                question
+                for question in missing
+                if question.moment == moment and (ready or not question.spec.paired)
+            ]
             if not at_moment:
                 continue
             last = moment == run.moments[-1]
-            then = classifier if last else self._classifier_at(moment, dataset)
-            where = setting(run, moment, dataset, device)
+            then = classifier if last else self._classifier_at(run, moment, dataset)
+            where = replace(
+                setting(run, moment, dataset, device),
+                data=self.place.data,
+                scratch=self.folder.scratch(None if last else moment),
+                reference=partial(self._reference_at, moment, dataset),
+                tell=self._notify,
+            )
             for question in at_moment:
                 first = measure(run, question, then, where, self.folder, status)
                 self.observe(Evaluated(run.run_id, question.spec.name, first.metric, first.value))
+        return ready or not any(question.spec.paired for question in missing)
 
-    def _classifier_at(self, moment: Moment, dataset: Dataset) -> Classifier:
-        """The classifier as it was at a moment before the end of its training."""
-        classifier = untrained(self.planned.run, dataset).to(self.place.device)
+    def _classifier_at(self, run: Run, moment: Moment, dataset: Dataset) -> Classifier:
+        """The classifier of a run as it was at a moment of its training."""
+        classifier = untrained(run, dataset).to(self.place.device)
         if moment.experience != 0:
-            load_weights(classifier, self.folder.snapshot(moment))
+            load_weights(classifier, weights_file(RunFolder(self.place.results, run.run_id), run, moment))
         return classifier.eval()
+
+    def _reference_at(self, moment: Moment, dataset: Dataset) -> Classifier | None:
+        """The paired baseline's classifier at a moment; None without a baseline, or if its run failed."""
+        run = self.planned.reference
+        if run is None or RunFolder(self.place.results, run.run_id).status().state != "trained":
+            return None
+        return self._classifier_at(run, moment, dataset)
+
+    def _reference_is_settled(self) -> bool:
+        """Whether the paired baseline, if there is one, is trained or has failed."""
+        run = self.planned.reference
+        if run is None:
+            return True
+        return RunFolder(self.place.results, run.run_id).status().state in ("trained", "failed")
 
     def _train(self, status: Status, classifier: Classifier, dataset: Dataset) -> None:
         run, folder = self.planned.run, self.folder
@@ -163,9 +191,7 @@ class _Work:
         save(classifier, self._weights_of(moment))
 
     def _weights_of(self, moment: Moment) -> Path:
-        """The file of a moment's weights; those of the end are the run's model."""
-        last = moment == self.planned.run.moments[-1]
-        return self.folder.model if last else self.folder.snapshot(moment)
+        return weights_file(self.folder, self.planned.run, moment)
 
     def _note(self, name: str, told: Any) -> None:
         """Write what the protocol says of the training beside the run's other files."""
@@ -242,6 +268,11 @@ class _Work:
 
     def _notify(self, text: str) -> None:
         self.observe(Notice(text))
+
+
+def weights_file(folder: RunFolder, run: Run, moment: Moment) -> Path:
+    """The file of a moment's weights; those of the end are the run's model."""
+    return folder.model if moment == run.moments[-1] else folder.snapshot(moment)
 
 
 def _lists(value: Any) -> Any:

@@ -11,8 +11,13 @@ from hugbench.results.statistics import Interval, Paired, mean_interval, paired_
 
 LEVEL = 0.95
 
+RELIABILITY = ("PASS", "WARN", "FAIL")
+"""Verdicts of a figure's own checks, from good to bad. What FAILs is called unreliable, and not judged."""
+
 Direction = Literal["higher", "lower", "neutral"]
-Verdict = Literal["baseline", "better", "worse", "differs", "undecided", "identical", "not testable"]
+Verdict = Literal[
+    "baseline", "better", "worse", "differs", "undecided", "identical", "not testable", "unreliable"
+]
 
 _LOWER = {
     "negative_log_likelihood",
@@ -21,10 +26,13 @@ _LOWER = {
     "mean_corruption_error",
     "relative_mean_corruption_error",
     "mCE",
+    "relative_mCE",
+    "brier_score",
+    "fpr_at_95_tpr",
     "forgetting",
     "forgetting_initial",
 }
-_HIGHER = {"backward_transfer", "forward_transfer"}
+_HIGHER = {"backward_transfer", "forward_transfer", "auroc", "aupr_in", "aupr_out"}
 
 
 class Quantity(NamedTuple):
@@ -60,6 +68,7 @@ class Arm:
         verdict: what the difference says.
         missing: seeds that others have, or that were asked for, and that gave no record here.
         not_finite: seeds whose value is no number.
+        reliability: the worst verdict that any seed's figure has from its own checks; None for none.
     """
 
     criterion: str
@@ -69,6 +78,7 @@ class Arm:
     verdict: Verdict
     missing: tuple[int, ...]
     not_finite: tuple[int, ...]
+    reliability: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; seeds become strings where they are keys."""
@@ -80,6 +90,7 @@ class Arm:
             "verdict": self.verdict,
             "missing": list(self.missing),
             "not_finite": list(self.not_finite),
+            "reliability": self.reliability,
         }
 
 
@@ -182,6 +193,7 @@ class _Table:
         self.criteria: dict[str, None] = {}
         self.seen: dict[tuple[str, str, str, str], dict[str, None]] = {}
         self.seeds: dict[tuple[str, str, str, str], set[int]] = {}
+        self.reliability: dict[tuple[Quantity, str], str] = {}
         self.clashes: dict[str, None] = {}
         self._clashing: set[tuple[Quantity, str, int]] = set()
 
@@ -193,6 +205,9 @@ class _Table:
         self.seeds.setdefault(quantity.block, set()).add(seed)
         self.images[quantity] = min(row["n"], self.images.get(quantity, row["n"]))
         cell = self.cells.setdefault(quantity, {}).setdefault(criterion, {})
+        if verdict := row.get("reliability"):
+            worst = max(verdict, self.reliability.get((quantity, criterion), verdict), key=RELIABILITY.index)
+            self.reliability[quantity, criterion] = worst
         place = quantity, criterion, seed
         if place in self._clashing or (seed in cell and cell[seed] != value):
             self._clash(place)
@@ -229,16 +244,21 @@ def _group(
                 values,
                 mean_interval(list(values.values()), LEVEL) if values else None,
                 difference,
-                "baseline" if label == baseline else _verdict(difference, direction(quantity.metric)),
+                "baseline" if label == baseline else _verdict(difference, quantity, table, label, baseline),
                 tuple(sorted(expected - cell.keys())),
                 tuple(sorted(cell.keys() - values.keys())),
+                table.reliability.get((quantity, label)),
             )
         )
     return Group(quantity, table.images[quantity], tuple(arms))
 
 
-def _verdict(difference: Paired | None, better: Direction) -> Verdict:
-    alpha = 1 - LEVEL
+def _verdict(
+    difference: Paired | None, quantity: Quantity, table: _Table, label: str, baseline: str
+) -> Verdict:
+    alpha, better = 1 - LEVEL, direction(quantity.metric)
+    if "FAIL" in (table.reliability.get((quantity, name)) for name in (label, baseline)):
+        return "unreliable"
     if difference is None or difference.mean is None or difference.p_value is None:
         return "not testable"
     if difference.mean == difference.low == difference.high == 0:

@@ -17,7 +17,7 @@ Found = tuple[PlannedRun, str, int, str | None, float | None]
 def survey(plan: Plan, root: Path) -> Iterator[Found]:
     """(run, state, epochs done, error, estimated seconds left) for each distinct run."""
     states = [
-        (planned, *_state(RunFolder(root, planned.run.run_id), plan.keys(planned.run)))
+        (planned, *_state(RunFolder(root, planned.run.run_id), plan.keys(planned)))
         for planned in plan.distinct()
     ]
     speeds: dict[tuple[object, ...], list[float]] = defaultdict(list)

@@ -27,6 +27,8 @@ COLUMNS = (
     "subset",
     "value",
     "n",
+    "reference",
+    "reliability",
 )
 
 
@@ -34,7 +36,9 @@ def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[
     """Every record of the plan that is finished, and a sentence for each that is damaged.
 
     The numbers of a class-incremental stream (`hugbench.results.stream`) follow the records of its run.
-    `criterion` and `evaluation` are the suite's labels; `variant` is the run's place on its axes.
+    `criterion` and `evaluation` are the suite's labels; `variant` is the run's place on its axes;
+    `reference` is the criterion that a number is normalised by, where it is; `reliability` is the verdict
+    of a figure's own checks, PASS, WARN or FAIL, where it has such.
     """
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
@@ -42,7 +46,7 @@ def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[
         own: list[dict[str, Any]] = []
         folder = RunFolder(root, planned.run.run_id)
         status = folder.status()
-        for question in asked(planned.run, plan.evaluations):
+        for question in asked(planned, plan.evaluations):
             if question.key not in status.evaluations:
                 continue
             try:
@@ -50,12 +54,12 @@ def collect_records(plan: Plan, root: Path) -> tuple[list[dict[str, Any]], list[
             except CorruptFile as error:
                 damaged.append(str(error))
                 continue
-            labels = {
+            labels: dict[str, Any] = {
                 "criterion": planned.label,
                 "variant": planned.variant,
                 "evaluation": question.spec.label,
             }
-            own += [{name: {**row, **labels}[name] for name in COLUMNS} for row in found]
+            own += [{name: labels.get(name, row.get(name)) for name in COLUMNS} for row in found]
         stream = planned.run.protocol.experiences
         rows += own if stream is None else [*own, *stream_rows(own, stream)]
     return rows, damaged

@@ -1,7 +1,8 @@
 """Where runs live on disk. A file counts once `status.json` names it with its checksum.
 
 `results/runs/RUN_ID/` holds `run.yaml`, `environment.json`, `train.jsonl`, `model.safetensors`,
-`resume.pt` (while training), `records/` and `predictions/`. `status.json` is written last and
+`resume.pt` (while training), `records/`, `predictions/` and `details/`; evaluations keep what they need
+to be taken up again in `scratch/`, which does not count. `status.json` is written last and
 atomically after each of them: a process killed at any moment leaves a run that is either done or
 continues.
 """
@@ -74,6 +75,14 @@ class RunFolder:
         """Where the per-example predictions of an evaluation lie."""
         return self.path / "predictions" / f"{key}.parquet"
 
+    def details_file(self, key: str) -> Path:
+        """Where what an evaluation tells beside its numbers lies, if it tells anything."""
+        return self.path / "details" / f"{key}.json"
+
+    def scratch(self, moment: Moment | None) -> Path:
+        """Where evaluations keep what they need between attempts, at a moment (None: the end)."""
+        return self.path / "scratch" / ("end" if moment is None else moment.name)
+
     def status(self) -> Status:
         """The run's status; a run nobody began, or whose status is damaged, is pending."""
         try:
@@ -101,7 +110,10 @@ class RunFolder:
 
     def damaged_evaluation(self, status: Status, key: str) -> str | None:
         """What is wrong with the files of a finished evaluation, the first thing, or None."""
-        files = self.records_file(key), self.predictions_file(key)
+        files = [self.records_file(key), self.predictions_file(key)]
+        details = self.details_file(key)
+        if details.relative_to(self.path).as_posix() in status.files:
+            files.append(details)
         return next((reason for file in files if (reason := self.damaged(status, file))), None)
 
     def records(self, status: Status, key: str) -> list[dict[str, Any]]:

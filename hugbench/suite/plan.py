@@ -67,36 +67,44 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An evaluation at a moment of a run; `last` at the run's end."""
-
-    spec: EvaluationSpec
-    moment: Moment
-    last: bool
-
-    @property
-    def key(self) -> str:
-        """Names its files in the run's folder; before the end, with the moment's name."""
-        return self.spec.key if self.last else f"{self.spec.key}.{self.moment.name}"
-
-
-def asked(run: Run, evaluations: Iterable[EvaluationSpec]) -> tuple[Asked, ...]:
-    """All that is asked of a run: every evaluation at the end, then those asked `each` at every moment."""
-    specs = tuple(evaluations)
-    *before, end = run.moments
-    return (
-        *(Asked(spec, end, last=True) for spec in specs),
-        *(Asked(spec, moment, last=False) for moment in before for spec in specs if spec.after == "each"),
-    )
-
-
-@dataclass(frozen=True)
 class PlannedRun:
-    """A run and what the suite calls it: its criterion's label, and its place on the suite's axes."""
+    """A run and what the suite calls it: its criterion's label, and its place on the suite's axes.
+
+    `reference` is the paired run of the suite's baseline; None for the baseline itself.
+    """
 
     run: Run
     label: str
     variant: str
+    reference: Run | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation at a moment of a run; `last` at the run's end. `reference`: id of the paired baseline."""
+
+    spec: EvaluationSpec
+    moment: Moment
+    last: bool
+    reference: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Names its files in the run's folder; before the end, with the moment's name."""
+        key = self.spec.keyed(self.reference)
+        return key if self.last else f"{key}.{self.moment.name}"
+
+
+def asked(planned: PlannedRun, evaluations: Iterable[EvaluationSpec]) -> tuple[Asked, ...]:
+    """All that is asked of a run: every evaluation at the end, then those asked `each` at every moment."""
+    specs = tuple(evaluations)
+    repeated = [spec for spec in specs if spec.after == "each"]
+    *before, end = planned.run.moments
+    reference = None if planned.reference is None else planned.reference.run_id
+    return (
+        *(Asked(spec, end, True, reference) for spec in specs),
+        *(Asked(spec, moment, False, reference) for moment in before for spec in repeated),
+    )
 
 
 @dataclass(frozen=True)
@@ -114,13 +122,15 @@ class Plan:
         """Each run once, in order."""
         return list({planned.run.run_id: planned for planned in reversed(self.runs)}.values())[::-1]
 
-    def keys(self, run: Run) -> list[str]:
+    def keys(self, planned: PlannedRun) -> list[str]:
         """Keys of all that is asked of a run."""
-        return [question.key for question in asked(run, self.evaluations)]
+        return [question.key for question in asked(planned, self.evaluations)]
 
 
 def make_plan(suite: Suite) -> Plan:
     """The product of the suite's axes, criteria and seeds: seeds outermost within a comparison.
+
+    The baseline comes first, so that its model is there when others are compared with it.
 
     Raises:
         UserError: two arms of a comparison that would be one model.
@@ -141,10 +151,14 @@ def smoke(plan: Plan, classes: dict[str, int]) -> Plan:
         classes: number of classes of each data set, by name.
     """
     seed = plan.seeds[0]
+
+    def sliver(run: Run) -> Run:
+        return _sliver(run, classes[run.dataset.name])
+
     runs = tuple(
-        replace(planned, run=_sliver(planned.run, classes[planned.run.dataset.name]))
-        for planned in plan.runs
-        if planned.run.seed == seed
+        replace(p, run=sliver(p.run), reference=None if p.reference is None else sliver(p.reference))
+        for p in plan.runs
+        if p.run.seed == seed
     )
     return replace(plan, suite=f"{plan.suite}-smoke", seeds=(seed,), runs=runs)
 
@@ -190,7 +204,9 @@ def _runs(suite: Suite) -> Iterator[PlannedRun]:
                         for own in recipes
                     ]
                     _refuse_twins([(arm.label, parts) for arm, _, parts in cells])
+                    cells.sort(key=lambda cell: cell[0].label != suite.baseline)
                     for seed in suite.seeds:
+                        reference: Run | None = None
                         for arm, own, parts in cells:
                             run = Run(
                                 _run_id(arm.criterion.name, parts, seed),
@@ -201,7 +217,9 @@ def _runs(suite: Suite) -> Iterator[PlannedRun]:
                                 own.spec,
                                 seed,
                             )
-                            yield PlannedRun(run, _label(arm.label, own.axes), variant)
+                            yield PlannedRun(run, _label(arm.label, own.axes), variant, reference)
+                            if arm.label == suite.baseline and reference is None:
+                                reference = run
 
 
 def _label(label: str, axes: tuple[tuple[str, str], ...]) -> str:

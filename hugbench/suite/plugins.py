@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, create_model
 
 from hugbench import registry, signatures
-from hugbench.errors import UserError, nearest
+from hugbench.errors import UserError, nearest, standing
 from hugbench.suite.nodes import Node
 from hugbench.suite.sections import validate
 from hugbench.types import Frozen
@@ -77,7 +77,17 @@ class EvaluationSpec:
     @property
     def key(self) -> str:
         """`NAME-HASH`, the hash over the evaluation's arguments (defaults included)."""
-        return f"{self.name}-{hashlib.sha256(self.arguments.encode()).hexdigest()[:10]}"
+        return self.keyed(None)
+
+    def keyed(self, reference: str | None) -> str:
+        """The key of an evaluation that looks at a reference run, too, if it is one that does."""
+        against = f" against {reference}" if self.paired and reference else ""
+        return f"{self.name}-{hashlib.sha256((self.arguments + against).encode()).hexdigest()[:10]}"
+
+    @property
+    def paired(self) -> bool:
+        """Whether it looks at the paired baseline's model, too."""
+        return self.name in registry.PAIRED
 
     def values(self) -> dict[str, Any]:
         """The arguments as keyword arguments."""
@@ -120,7 +130,11 @@ def evaluation(name: str, arguments: Node, where: str) -> EvaluationSpec:
     """
     target = registry.lookup("evaluation", registry.EVALUATIONS, name, where, "evaluations")
     filled = arguments if arguments.value is not None else arguments.with_value({})
-    return EvaluationSpec(name, target, checked(filled, signatures.signature(target).schema, name)[0], name)
+    spec = EvaluationSpec(name, target, checked(filled, signatures.signature(target).schema, name)[0], name)
+    if name in registry.ARGUMENT_CHECKS:
+        with standing(filled.where or where):
+            registry.load_target(registry.ARGUMENT_CHECKS[name])(**spec.values())
+    return spec
 
 
 def check_weights(spec: CriterionSpec, label: str, where: str) -> None:

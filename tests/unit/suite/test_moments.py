@@ -46,13 +46,13 @@ def test_each_asks_at_every_snapshot_and_last_at_the_end(write) -> None:
     run = made.runs[0].run
     assert run.moments == (Moment(epoch=3), Moment(epoch=6), Moment())
     first, second = made.evaluations
-    assert [question.key for question in asked(run, made.evaluations)] == [
+    assert [question.key for question in asked(made.runs[0], made.evaluations)] == [
         first.key,
         second.key,
         f"{first.key}.epoch-3",
         f"{first.key}.epoch-6",
     ]
-    assert made.keys(run)[0] == first.key
+    assert made.keys(made.runs[0])[0] == first.key
 
 
 def test_a_snapshot_at_the_end_is_the_end(write) -> None:

@@ -1,0 +1,1 @@
+"""Common corruptions, batched in torch, and the evaluation that uses them."""
