@@ -137,9 +137,7 @@ STRENGTHS: dict[str, Strengths] = {
         ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
         ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
     ),
-    "brightness": Strengths(
-        ("more",), _column(0.05, 0.1, 0.15, 0.2, 0.3), _column(0.1, 0.2, 0.3, 0.4, 0.5)
-    ),
+    "brightness": Strengths(("more",), _column(0.05, 0.1, 0.15, 0.2, 0.3), _column(0.1, 0.2, 0.3, 0.4, 0.5)),
     "contrast": Strengths(("factor",), _column(0.75, 0.5, 0.4, 0.3, 0.15), _column(0.4, 0.3, 0.2, 0.1, 0.05)),
     "saturate": Strengths(
         ("factor", "more"),

@@ -9,15 +9,27 @@ import torch
 from torch import Tensor
 
 from hugbench.evaluations.corruption.constants import Row, strength
+from hugbench.evaluations.corruption.frost import frost, frost_textures
+from hugbench.evaluations.corruption.glass import glass_blur
+from hugbench.evaluations.corruption.motion import motion_blur
 from hugbench.evaluations.corruption.names import EXTRA, KINDS, check_kind, check_severity
 from hugbench.evaluations.corruption.randomness import Draws
+from hugbench.evaluations.corruption.weather import fog, snow
+from hugbench.evaluations.corruption.zoom import zoom_blur
 
 __all__ = ["EXTRA", "KERNELS", "KINDS", "corrupt"]
 
 Kernel = Callable[[Tensor, Row, Draws], Tensor]
 """uint8 (B, C, H, W), C in {1, 3}, the constants (`constants.py`) and the randomness; new uint8 images."""
 
-KERNELS: dict[str, Kernel] = {}
+KERNELS: dict[str, Kernel] = {
+    "glass_blur": glass_blur,
+    "motion_blur": motion_blur,
+    "zoom_blur": zoom_blur,
+    "snow": snow,
+    "fog": fog,
+}
+"""All but frost, which is given its textures, too."""
 
 
 def corrupt(
@@ -53,7 +65,10 @@ def corrupt(
     check_severity(severity)
     _check(images, indices)
     constants = strength(kind, severity, *images.shape[-2:])
-    return KERNELS[kind](images, constants, Draws(seed, kind, severity, indices, images.device))
+    draws = Draws(seed, kind, severity, indices, images.device)
+    if kind == "frost":
+        return frost(images, constants, draws, frost_textures(constants[2], images.shape[1], frost_dir))
+    return KERNELS[kind](images, constants, draws)
 
 
 def _check(images: Tensor, indices: Tensor) -> None:
