@@ -17,7 +17,9 @@ from hugbench.evaluations.corruption.pixels import precise
 from hugbench.evaluations.corruption.randomness import Draws
 
 PHOTOGRAPHS = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
-"""The reference's photographs (github.com/hendrycks/robustness, ImageNet-C/create_c); it never draws its sixth."""
+"""The reference's photographs, of ImageNet-C/create_c in github.com/hendrycks/robustness.
+
+It has a sixth that it never draws."""
 
 
 def frost(images: Tensor, constants: Sequence[float], draws: Draws, textures: Sequence[Tensor]) -> Tensor:

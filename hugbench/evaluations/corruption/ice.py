@@ -73,7 +73,7 @@ class Shoots:
     lengths: np.ndarray
 
     def grown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixel by pixel: places (N, L, 2), headings (N, L), and the share still to grow (N, L), <= 0 beyond."""
+        """Pixel by pixel: places (N, L, 2), headings (N, L) and the share still to grow (N, L)."""
         along = np.arange(math.ceil(self.lengths.max()))
         headings = self.headings[:, None] + self.bends[:, None] * along
         steps = np.stack((np.sin(headings), np.cos(headings)), -1)
@@ -116,7 +116,8 @@ def _branches(
 
 def _relief(ice: np.ndarray) -> np.ndarray:
     """The height of the ice: the more there is, the less another layer adds."""
-    return gaussian_filter(1 - np.exp(-0.8 * ice), 0.7, mode="wrap")
+    height: np.ndarray = gaussian_filter(1 - np.exp(-0.8 * ice), 0.7, mode="wrap")
+    return height
 
 
 def _clouds(rng: np.random.RandomState) -> np.ndarray:
@@ -128,4 +129,5 @@ def _clouds(rng: np.random.RandomState) -> np.ndarray:
 
 
 def _standard(x: np.ndarray) -> np.ndarray:
-    return (x - x.mean()) / x.std()
+    standard: np.ndarray = (x - x.mean()) / x.std()
+    return standard

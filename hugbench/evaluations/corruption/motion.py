@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from hugbench.evaluations.corruption.pixels import precise
 from hugbench.evaluations.corruption.randomness import Draws
+
+BITS = 22
+ONE = 1 << BITS
 
 
 def motion_blur(images: Tensor, constants: Sequence[float], draws: Draws) -> Tensor:
@@ -37,7 +39,8 @@ def streak(images: Tensor, radius: float, sigma: float, angles: Tensor) -> Tenso
     columns to the right and ceil(i sin(angle) - 1/2) rows below and weighs exp(-i² / (2 sigma²)),
     divided by the sum of all; beyond the border the edge pixels are repeated (MagickCore/effect.c,
     `GetMotionBlurKernel` and `MotionBlurImage`; gem.c, `GetOptimalKernelWidth1D`). The result is
-    rounded to the nearest number, as ImageMagick's quantums are when they are written in 8 bits.
+    rounded to the nearest number, as ImageMagick's quantums are when they are written in 8 bits. The
+    weights are multiples of 2^-22 and the sums integers, so they depend on neither batch nor device.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -48,22 +51,36 @@ def streak(images: Tensor, radius: float, sigma: float, angles: Tensor) -> Tenso
     Returns:
         uint8 (B, C, H, W).
     """
-    length = 2 * math.ceil(radius) + 1
-    steps = torch.arange(length, device=images.device)
-    weights = torch.exp(-0.5 * (steps / sigma) ** 2)
-    weights = (weights / weights.sum()).tolist()
+    weights = _weights(2 * math.ceil(radius) + 1, sigma)
+    steps = torch.arange(len(weights), device=images.device)
     radians = torch.deg2rad(angles)[:, None]
     right = torch.ceil(steps * torch.cos(radians) - 0.5).long()
     below = torch.ceil(steps * torch.sin(radians) - 0.5).long()
-    margin = length - 1
-    padded = pad(images.float(), (margin,) * 4, mode="replicate")
+    margin = len(weights) - 1
+    padded = _padded(images, margin)
     windows = _windows(padded, images.shape[-2:])
     starts = (below + margin) * padded.shape[-1] + right + margin
     everyone = torch.arange(len(images), device=images.device)
-    total = torch.zeros(images.shape, device=images.device)
+    total = torch.full(images.shape, ONE // 2, dtype=torch.int32, device=images.device)
     for step, weight in enumerate(weights):
         total.add_(windows[everyone, starts[:, step]], alpha=weight)
-    return total.add_(0.5).to(torch.uint8)
+    return total.bitwise_right_shift_(BITS).to(torch.uint8)
+
+
+def _weights(length: int, sigma: float) -> list[int]:
+    """Half a Gaussian, in parts of ONE that sum to it; the first takes what rounding leaves."""
+    weights = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(length)]
+    parts = [round(ONE * weight / sum(weights)) for weight in weights]
+    return [parts[0] + ONE - sum(parts), *parts[1:]]
+
+
+def _padded(images: Tensor, margin: int) -> Tensor:
+    """int32 (B, C, H + 2 margin, W + 2 margin): the edge pixels repeated beyond the border."""
+    for axis in (2, 3):
+        length = images.shape[axis]
+        places = torch.arange(-margin, length + margin, device=images.device).clamp_(0, length - 1)
+        images = images.index_select(axis, places)
+    return images.to(torch.int32).contiguous()
 
 
 def _windows(padded: Tensor, shape: torch.Size) -> Tensor:

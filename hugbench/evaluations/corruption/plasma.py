@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -20,8 +19,8 @@ def plasma(uniforms: Tensor, decay: float) -> Tensor:
     displacement, uniform in ±amplitude² with an amplitude of 100 that `decay` divides at each halving.
 
     Args:
-        uniforms: floating (B, side² - 1), side a power of two, in [0, 1): used in the order in which the
-            reference draws, at each halving the squares' middles, then the upper edges', then the left edges'.
+        uniforms: floating (B, side² - 1), side a power of two, in [0, 1), in the reference's order: at
+            each halving those of the squares' middles, of the upper edges' and of the left edges'.
         decay: > 1; the larger, the smoother.
 
     Returns:

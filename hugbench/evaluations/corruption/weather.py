@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hugbench.evaluations.corruption.motion import streak
-from hugbench.evaluations.corruption.pixels import precise, to_bytes, to_unit
+from hugbench.evaluations.corruption.pixels import precise, quotient, to_bytes, to_unit
 from hugbench.evaluations.corruption.plasma import plasma, plasma_side
 from hugbench.evaluations.corruption.randomness import Draws
 from hugbench.evaluations.corruption.zoom import zoom_matrix
@@ -47,7 +47,7 @@ def snow(images: Tensor, constants: Sequence[float], draws: Draws) -> Tensor:
     Args:
         images: uint8 (B, C, H, W).
         constants: mean and deviation of the noise, zoom, threshold, radius and sigma of the streaks,
-            share of the image that is not whitened.
+            share of the image that is kept.
         draws: one source of numbers per image.
 
     Returns:
@@ -63,7 +63,7 @@ def snow(images: Tensor, constants: Sequence[float], draws: Draws) -> Tensor:
     flakes = torch.where(flakes < threshold, 0, flakes)
     angles = draws.uniform().to(kind) * 90 - 135
     layer = to_unit(streak(to_bytes(flakes)[:, None], radius, sigma, angles)).float()
-    x = images.float() / 255
+    x = quotient(images.float(), 255)
     x = kept * x + (1 - kept) * torch.maximum(x, _grey(x) * 1.5 + 0.5)
     return to_bytes(x + layer + layer.rot90(2, (-2, -1)))
 
@@ -72,4 +72,5 @@ def _grey(x: Tensor) -> Tensor:
     """The luminance (ITU-R BT.601) of images (B, C, H, W) as (B, 1, H, W)."""
     if x.shape[1] == 1:
         return x
-    return (x * x.new_tensor((0.299, 0.587, 0.114)).view(3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
+    return red * 0.299 + green * 0.587 + blue * 0.114

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import zoom
 from torch import Tensor
 
-from hugbench.evaluations.corruption.pixels import to_bytes
+from hugbench.evaluations.corruption.pixels import precise, quotient
 from hugbench.evaluations.corruption.randomness import Draws
 
 
@@ -19,7 +19,8 @@ def zoom_blur(images: Tensor, constants: Sequence[float], draws: Draws) -> Tenso
     """Images blurred as if the camera moved towards them (arXiv 1903.12261).
 
     An enlargement is linear and separable, A x Bᵀ; all of them are summed by two products with
-    matrices that hold one factor's A (or B) beside the other's. Nothing is drawn.
+    matrices that hold one factor's A (or B) beside the other's. The weights are multiples of 2^-18, so
+    every sum is exact and depends on neither the batch nor the device. Nothing is drawn.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -29,13 +30,14 @@ def zoom_blur(images: Tensor, constants: Sequence[float], draws: Draws) -> Tenso
     Returns:
         uint8 (B, C, H, W).
     """
-    count, channels, height, width = images.shape
+    height, width = images.shape[-2:]
     factors = tuple(np.arange(1, *constants).tolist())
-    left, right = (_stacked(length, factors).to(images.device) for length in (height, width))
-    x = images.float().div_(255).view(-1, height, width)
+    kind = precise(images.device)
+    left, right = (_stacked(length, factors).to(images.device, kind) for length in (height, width))
+    x = images.to(kind).reshape(-1, height, width)
     wide = x @ right.reshape(len(factors) * width, width).mT
     summed = left.permute(1, 2, 0).reshape(height, -1) @ wide.view(-1, height * len(factors), width)
-    return to_bytes((x + summed) / (len(factors) + 1)).view_as(images)
+    return quotient(x + summed, len(factors) + 1).to(torch.uint8).view(images.shape)
 
 
 @lru_cache(maxsize=64)
@@ -56,5 +58,6 @@ def zoom_matrix(length: int, factor: float) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _stacked(length: int, factors: tuple[float, ...]) -> Tensor:
-    """The matrices of several factors, float32 (factors, length, length)."""
-    return torch.from_numpy(np.stack([zoom_matrix(length, factor) for factor in factors])).float()
+    """The matrices of several factors, in multiples of 2^-18, float64 (factors, length, length)."""
+    matrices = np.stack([zoom_matrix(length, factor) for factor in factors])
+    return torch.from_numpy(np.rint(matrices * 2**18) / 2**18)
