@@ -1,0 +1,134 @@
+"""Filters whose sums are exact, so that no order of summing them up can change a pixel.
+
+Weights are rounded to multiples of a power of two that integers (or float64, which holds integers up to
+2^53) carry through all products and sums. So a pixel is the same bit for bit in every batch and on
+every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IMAGE_BITS = 20  # of weights in a matrix for images: 8 + 2 · 20 < 53
+FIELD_BITS = 16  # of values below 16 and of their weights: 4 + 3 · 16 < 53
+STENCIL_BITS = 22  # of weights in a stencil: 8 + 22 < 31
+
+Border = Literal["nearest", "reflect", "mirror"]
+"""Beyond an image's border, as scipy.ndimage says: aaa|abc, cba|abc or dcb|abc."""
+
+
+def smooth(values: Tensor, sigma: float, border: Border, truncate: float, bits: int) -> Tensor:
+    """Values (..., H, W) under scipy.ndimage's Gaussian filter, float64.
+
+    Args:
+        values: multiples of 2^-FIELD_BITS below 16 in size with `bits=FIELD_BITS`, levels from 0 to 255
+            with `bits=IMAGE_BITS`.
+        sigma: the standard deviation, in pixels; 0 changes nothing.
+        border: what lies beyond the border.
+        truncate: the filter's radius over sigma.
+        bits: of the weights.
+    """
+    wide = values.double()
+    rows, columns = (
+        _gaussian_matrix(size, sigma, border, truncate, bits, values.device) for size in values.shape[-2:]
+    )
+    return rows @ wide @ columns.T
+
+
+def to_grid(values: Tensor) -> Tensor:
+    """Values rounded to multiples of 2^-FIELD_BITS, float64."""
+    return values.double().mul_(1 << FIELD_BITS).round_().div_(1 << FIELD_BITS)
+
+
+def stencil(images: Tensor, weights: np.ndarray) -> Tensor:
+    """Σ weights · neighbours, mirrored at the border (dcb|abc), cut to 255 and truncated.
+
+    Equal weights are added up before they are multiplied.
+
+    Args:
+        images: uint8 (B, C, H, W).
+        weights: (K, K), K odd, at least 0, with a sum of about 1 (below 1.9).
+
+    Returns:
+        uint8 (B, C, H, W).
+    """
+    height, width = images.shape[-2:]
+    units = _units(np.asarray(weights, dtype=np.float64).ravel(), STENCIL_BITS).reshape(np.shape(weights))
+    reach = int(np.abs(np.argwhere(units) - len(units) // 2).max())
+    around = _pad(images, reach).to(torch.int32)
+    places = [tuple(place) for place in np.argwhere(units) - len(units) // 2 + reach]
+    weighted = sorted((int(units[tuple(np.add(place, len(units) // 2 - reach))]), place) for place in places)
+    total = torch.zeros_like(images, dtype=torch.int32)
+    for weight, group in groupby(weighted, key=lambda pair: pair[0]):
+        part = torch.zeros_like(total)
+        for _, (top, left) in group:
+            part += around[..., top : top + height, left : left + width]
+        total += part.mul_(weight)
+    return total.bitwise_right_shift_(STENCIL_BITS).clamp_(max=255).to(torch.uint8)
+
+
+def neighbours(values: Tensor, weights: Sequence[Sequence[int]]) -> Tensor:
+    """Σ weights · neighbours of 3 × 3 pixels, mirrored at the border (dcb|abc), of int32 (B, H, W)."""
+    height, width = values.shape[-2:]
+    around = _pad(values, 1)
+    total = torch.zeros_like(values)
+    for top, row in enumerate(weights):
+        for left, weight in enumerate(row):
+            if weight:
+                total += weight * around[..., top : top + height, left : left + width]
+    return total
+
+
+def folded(places: np.ndarray, size: int, border: Border) -> np.ndarray:
+    """Where places on a line beyond 0 … size − 1 are fetched from."""
+    if border == "nearest":
+        return np.clip(places, 0, size - 1)
+    if border == "reflect":
+        places = places % (2 * size)
+        return np.minimum(places, 2 * size - 1 - places)
+    period = max(2 * size - 2, 1)
+    places = places % period
+    return np.minimum(places, period - places) if size > 1 else np.zeros_like(places)
+
+
+def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
+    """exp(−k² / 2σ²) for k = −radius … radius, with a sum of 1; all on k = 0 where σ is 0."""
+    if sigma <= 1e-15:
+        return (np.arange(-radius, radius + 1) == 0).astype(np.float64)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return weights / weights.sum()
+
+
+@lru_cache(maxsize=64)
+def _gaussian_matrix(
+    size: int, sigma: float, border: Border, truncate: float, bits: int, device: torch.device
+) -> Tensor:
+    radius = int(truncate * sigma + 0.5)
+    matrix = np.zeros((size, size))
+    for row in range(size):
+        places = folded(np.arange(row - radius, row + radius + 1), size, border)
+        np.add.at(matrix[row], places, gaussian_weights(sigma, radius))
+        matrix[row] = _units(matrix[row], bits)
+    return torch.from_numpy(matrix / (1 << bits)).to(device)
+
+
+def _units(weights: np.ndarray, bits: int) -> np.ndarray:
+    """Weights in units of 2^-bits, int64; the largest takes up what rounding does to their sum."""
+    units = np.rint(weights * (1 << bits)).astype(np.int64)
+    units[units.argmax()] += int(np.rint(weights.sum() * (1 << bits))) - units.sum()
+    return units
+
+
+def _pad(images: Tensor, reach: int) -> Tensor:
+    for axis in (-2, -1):
+        size = images.shape[axis]
+        places = folded(np.arange(-reach, size + reach), size, "mirror")
+        images = images.index_select(axis, torch.from_numpy(places).to(images.device))
+    return images
