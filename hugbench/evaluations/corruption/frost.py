@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from hugbench.errors import UserError
@@ -114,9 +114,11 @@ def _paths(folder: Path) -> list[Path]:
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError) as error:
+        picture = Image.open(path)
+        picture.load()
+    except (OSError, SyntaxError) as error:  # Pillow raises either for a broken PNG
         raise UserError(f"not a picture: {error}", where=path, key="frost_dir") from None
+    return picture
 
 
 def _resized(picture: np.ndarray, size: float) -> np.ndarray:

@@ -65,6 +65,8 @@ def corrupt(
     check_severity(severity)
     _check(images, indices)
     constants = strength(kind, severity, *images.shape[-2:])
+    if not len(images):
+        return images.clone()
     draws = Draws(seed, kind, severity, indices, images.device)
     if kind == "frost":
         return frost(images, constants, draws, frost_textures(constants[2], images.shape[1], frost_dir))

@@ -55,7 +55,7 @@ class Draws:
         counters = torch.arange(self._used + 1, self._used + 1 + pairs, device=self._first.device)
         self._used += pairs
         words = _mixed((counters * WEYL).add(self._first), self._second).view(torch.int32)
-        return words[:, :count].reshape(-1, *shape)
+        return words[:, :count].reshape(len(words), *shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """Multiples of 2^-24 in [0, 1), float32 (B, *shape)."""
@@ -75,8 +75,8 @@ class Draws:
         count = math.prod(shape)
         words = self.words(count)
         halves = words.view(torch.int16).to(torch.int32).add_(LEVELS // 2)
-        parts = _quantiles(words.device).index_select(0, halves.flatten()).view(-1, 2, count)
-        return parts[:, 0].add(parts[:, 1]).view(-1, *shape)
+        parts = _quantiles(words.device).index_select(0, halves.flatten()).view(len(words), 2, count)
+        return parts[:, 0].add(parts[:, 1]).view(len(words), *shape)
 
 
 def _mixed(words: Tensor, key: Tensor | int) -> Tensor:
