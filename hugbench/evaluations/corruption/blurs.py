@@ -6,11 +6,12 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hugbench.evaluations.corruption.constants import Row
-from hugbench.evaluations.corruption.filters import IMAGE_BITS, folded, gaussian_weights, smooth, stencil
+from hugbench.evaluations.corruption.filters import folded, gaussian_weights, stencil
+from hugbench.evaluations.corruption.gaussian import gaussian_filter
+from hugbench.evaluations.corruption.pixels import to_bytes, to_unit
 from hugbench.evaluations.corruption.randomness import Draws
 
 
@@ -23,7 +24,7 @@ def defocus_blur(images: Tensor, constants: Row, draws: Draws) -> Tensor:
 def gaussian_blur(images: Tensor, constants: Row, draws: Draws) -> Tensor:
     """A Gaussian filter with deviation `sigma`, cut at 4 sigma; beyond the border its pixels go on."""
     (sigma,) = constants
-    return smooth(images, sigma, "nearest", 4.0, IMAGE_BITS).to(torch.uint8)
+    return to_bytes(gaussian_filter(to_unit(images), sigma))
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,7 @@
 """Light and colour: brightness, contrast, saturation; and one-channel images as grey ones.
 
 A greyscale image is corrupted as the RGB image with three channels like it. Where that comes out in
-colour (saturation, spatter, frost), its luma is taken, 0.299 R + 0.587 G + 0.114 B rounded as Pillow does.
+colour (saturation, spatter), its luma is taken, 0.299 R + 0.587 G + 0.114 B rounded as Pillow does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hugbench.evaluations.corruption.constants import Row
+from hugbench.evaluations.corruption.pixels import precise, quotient, to_bytes, to_unit
 from hugbench.evaluations.corruption.randomness import Draws
 
 ORDER = ((0, 1, 2), (3, 0, 2), (2, 0, 1), (2, 3, 0), (1, 2, 0), (0, 2, 3))
@@ -21,17 +22,17 @@ ORDER = ((0, 1, 2), (3, 0, 2), (2, 0, 1), (2, 3, 0), (1, 2, 0), (0, 2, 3))
 def contrast(images: Tensor, constants: Row, draws: Draws) -> Tensor:
     """(x − mean) · factor + mean, the mean of an image's channel."""
     (factor,) = constants
-    values = images.double()
-    means = values.mean(dim=(2, 3), keepdim=True) / 255  # sums of integers are exact in any order
-    return to_levels(values.div_(255).sub_(means).mul_(factor).add_(means))
+    values = images.to(precise(images.device))
+    means = quotient(values.sum(dim=(2, 3), keepdim=True), 255 * values[0, 0].numel())  # exact sums
+    return to_bytes(quotient(values, 255).sub_(means).mul_(factor).add_(means))
 
 
 def brightness(images: Tensor, constants: Row, draws: Draws) -> Tensor:
     """The value in hue, saturation and value grows by `more`, up to 1."""
 
     def brighter(rgb: Tensor) -> Tensor:
-        hue, saturation, value = to_hsv(rgb.double() / 255)
-        return to_levels(to_rgb(hue, saturation, (value + constants[0]).clamp_(0, 1)))
+        hue, saturation, value = to_hsv(to_unit(rgb))
+        return to_bytes(to_rgb(hue, saturation, (value + constants[0]).clamp_(0, 1)))
 
     return in_colour(brighter, images)
 
@@ -41,8 +42,8 @@ def saturate(images: Tensor, constants: Row, draws: Draws) -> Tensor:
     factor, more = constants
 
     def saturated(rgb: Tensor) -> Tensor:
-        hue, saturation, value = to_hsv(rgb.double() / 255)
-        return to_levels(to_rgb(hue, (saturation * factor + more).clamp_(0, 1), value))
+        hue, saturation, value = to_hsv(to_unit(rgb))
+        return to_bytes(to_rgb(hue, (saturation * factor + more).clamp_(0, 1), value))
 
     return in_colour(saturated, images)
 
@@ -60,11 +61,6 @@ def luma(images: Tensor) -> Tensor:
     return (red * 19595 + green * 38470 + blue * 7471 + 0x8000).bitwise_right_shift_(16).to(torch.uint8)
 
 
-def to_levels(values: Tensor) -> Tensor:
-    """Values in [0, 1], cut to it, as uint8: multiplied by 255 and truncated."""
-    return values.clamp(0, 1).mul_(255).to(torch.uint8)
-
-
 def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Hue (0 to 1), saturation and value, each (B, H, W), of (B, 3, H, W) in [0, 1].
 
@@ -79,7 +75,7 @@ def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     hue = torch.where(red == value, (green - blue) / safe, 2 + (blue - red) / safe)
     hue = torch.where(green == value, 2 + (blue - red) / safe, hue)
     hue = torch.where(blue == value, 4 + (red - green) / safe, hue)
-    hue = (hue / 6).remainder(1).masked_fill_(grey, 0)
+    hue = quotient(hue, 6).remainder(1).masked_fill_(grey, 0)
     return hue, (spread / value).masked_fill_(grey, 0), value
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from hugbench.evaluations.corruption.constants import Row
-from hugbench.evaluations.corruption.filters import FIELD_BITS, smooth, to_grid
+from hugbench.evaluations.corruption.filters import smooth
+from hugbench.evaluations.corruption.pixels import precise
 from hugbench.evaluations.corruption.randomness import Draws
 
 TOLERANCE = 2.0**-9
@@ -24,15 +25,15 @@ def elastic_transform(images: Tensor, constants: Row, draws: Draws) -> Tensor:
     """
     shift, sigma, affine = constants
     height, width = images.shape[-2:]
-    rows = torch.arange(height, dtype=torch.float64, device=images.device)[:, None].expand(height, width)
-    columns = torch.arange(width, dtype=torch.float64, device=images.device).expand(height, width)
-    moved = affine * (2 * draws.uniform(3, 2).double() - 1)
+    kind = precise(images.device)
+    rows = torch.arange(height, dtype=kind, device=images.device)[:, None].expand(height, width)
+    columns = torch.arange(width, dtype=kind, device=images.device).expand(height, width)
+    moved = affine * (2 * draws.uniform(3, 2).to(kind) - 1)
     xs, ys = _affine(moved, columns, rows)
     warped = _sampled(images.float(), xs, ys, half_pixel=False)
     if shift:
         along_x, along_y = (
-            shift * smooth(to_grid(2 * draws.uniform(height, width) - 1), sigma, "reflect", 3.0, FIELD_BITS)
-            for _ in range(2)
+            shift * smooth(2 * draws.uniform(height, width) - 1, sigma, truncate=3.0) for _ in range(2)
         )
         warped = _sampled(warped, columns + along_x, rows + along_y, half_pixel=True)
     return warped.add_(TOLERANCE).clamp_(0, 255).to(torch.uint8)
@@ -45,8 +46,8 @@ def _affine(moved: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tenso
     """
     height, width = columns.shape
     half = max(1, min(height, width) // 3)
-    middle = torch.tensor((height // 2, width // 2), dtype=torch.float64, device=moved.device)
-    corner = middle + torch.tensor((half, -half), device=moved.device)  # the second of the three
+    middle = moved.new_tensor((height // 2, width // 2))
+    corner = middle + moved.new_tensor((half, -half))  # the second of the three
     first, second, third = moved.unbind(dim=1)
     across = (second - third) / (2 * half)  # the matrix is I + (across, down), by columns
     down = (first - second) / (2 * half)

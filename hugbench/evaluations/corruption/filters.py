@@ -16,35 +16,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IMAGE_BITS = 20  # of weights in a matrix for images: 8 + 2 · 20 < 53
+from hugbench.evaluations.corruption.pixels import precise
+
 FIELD_BITS = 16  # of values below 16 and of their weights: 4 + 3 · 16 < 53
 STENCIL_BITS = 22  # of weights in a stencil: 8 + 22 < 31
 
-Border = Literal["nearest", "reflect", "mirror"]
-"""Beyond an image's border, as scipy.ndimage says: aaa|abc, cba|abc or dcb|abc."""
+Border = Literal["reflect", "mirror"]
+"""Beyond an image's border, as scipy.ndimage names it: cba|abc or dcb|abc."""
 
 
-def smooth(values: Tensor, sigma: float, border: Border, truncate: float, bits: int) -> Tensor:
-    """Values (..., H, W) under scipy.ndimage's Gaussian filter, float64.
+def smooth(values: Tensor, sigma: float, truncate: float) -> Tensor:
+    """Values (..., H, W) under scipy.ndimage's Gaussian filter with the border `reflect`.
+
+    Two products with matrices, so the width of the filter costs nothing.
 
     Args:
-        values: multiples of 2^-FIELD_BITS below 16 in size with `bits=FIELD_BITS`, levels from 0 to 255
-            with `bits=IMAGE_BITS`.
+        values: below 16 in size; they are rounded to multiples of 2^-FIELD_BITS.
         sigma: the standard deviation, in pixels; 0 changes nothing.
-        border: what lies beyond the border.
         truncate: the filter's radius over sigma.
-        bits: of the weights.
     """
-    wide = values.double()
+    kind = precise(values.device)
     rows, columns = (
-        _gaussian_matrix(size, sigma, border, truncate, bits, values.device) for size in values.shape[-2:]
+        _gaussian_matrix(size, sigma, truncate).to(values.device, kind) for size in values.shape[-2:]
     )
-    return rows @ wide @ columns.T
-
-
-def to_grid(values: Tensor) -> Tensor:
-    """Values rounded to multiples of 2^-FIELD_BITS, float64."""
-    return values.double().mul_(1 << FIELD_BITS).round_().div_(1 << FIELD_BITS)
+    grid = values.to(kind).mul(1 << FIELD_BITS).round_().mul_(2.0**-FIELD_BITS)
+    return rows @ grid @ columns.mT
 
 
 def stencil(images: Tensor, weights: np.ndarray) -> Tensor:
@@ -88,14 +84,9 @@ def neighbours(values: Tensor, weights: Sequence[Sequence[int]]) -> Tensor:
 
 def folded(places: np.ndarray, size: int, border: Border) -> np.ndarray:
     """Where places on a line beyond 0 … size − 1 are fetched from."""
-    if border == "nearest":
-        return np.clip(places, 0, size - 1)
-    if border == "reflect":
-        places = places % (2 * size)
-        return np.minimum(places, 2 * size - 1 - places)
-    period = max(2 * size - 2, 1)
-    places = places % period
-    return np.minimum(places, period - places) if size > 1 else np.zeros_like(places)
+    twice = 2 * size if border == "reflect" else max(2 * size - 2, 1)
+    places = places % twice
+    return np.minimum(places, twice - places - (border == "reflect"))
 
 
 def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
@@ -107,16 +98,14 @@ def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _gaussian_matrix(
-    size: int, sigma: float, border: Border, truncate: float, bits: int, device: torch.device
-) -> Tensor:
+def _gaussian_matrix(size: int, sigma: float, truncate: float) -> Tensor:
     radius = int(truncate * sigma + 0.5)
+    weights = gaussian_weights(sigma, radius)
     matrix = np.zeros((size, size))
     for row in range(size):
-        places = folded(np.arange(row - radius, row + radius + 1), size, border)
-        np.add.at(matrix[row], places, gaussian_weights(sigma, radius))
-        matrix[row] = _units(matrix[row], bits)
-    return torch.from_numpy(matrix / (1 << bits)).to(device)
+        np.add.at(matrix[row], folded(np.arange(row - radius, row + radius + 1), size, "reflect"), weights)
+        matrix[row] = _units(matrix[row], FIELD_BITS)
+    return torch.from_numpy(matrix / (1 << FIELD_BITS))
 
 
 def _units(weights: np.ndarray, bits: int) -> np.ndarray:

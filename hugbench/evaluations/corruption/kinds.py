@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hugbench.evaluations.corruption.blurs import defocus_blur, gaussian_blur
+from hugbench.evaluations.corruption.colour import brightness, contrast, saturate
 from hugbench.evaluations.corruption.constants import Row, strength
+from hugbench.evaluations.corruption.elastic import elastic_transform
 from hugbench.evaluations.corruption.frost import frost, frost_textures
 from hugbench.evaluations.corruption.glass import glass_blur
 from hugbench.evaluations.corruption.motion import motion_blur
 from hugbench.evaluations.corruption.names import EXTRA, KINDS, check_kind, check_severity
+from hugbench.evaluations.corruption.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from hugbench.evaluations.corruption.pillow import jpeg_compression, pixelate
 from hugbench.evaluations.corruption.randomness import Draws
+from hugbench.evaluations.corruption.spatter import spatter
 from hugbench.evaluations.corruption.weather import fog, snow
 from hugbench.evaluations.corruption.zoom import zoom_blur
 
@@ -23,13 +30,29 @@ Kernel = Callable[[Tensor, Row, Draws], Tensor]
 """uint8 (B, C, H, W), C in {1, 3}, the constants (`constants.py`) and the randomness; new uint8 images."""
 
 KERNELS: dict[str, Kernel] = {
+    "gaussian_noise": gaussian_noise,
+    "shot_noise": shot_noise,
+    "impulse_noise": impulse_noise,
+    "defocus_blur": defocus_blur,
     "glass_blur": glass_blur,
     "motion_blur": motion_blur,
     "zoom_blur": zoom_blur,
     "snow": snow,
     "fog": fog,
+    "brightness": brightness,
+    "contrast": contrast,
+    "elastic_transform": elastic_transform,
+    "pixelate": pixelate,
+    "jpeg_compression": jpeg_compression,
+    "speckle_noise": speckle_noise,
+    "gaussian_blur": gaussian_blur,
+    "spatter": spatter,
+    "saturate": saturate,
 }
 """All but frost, which is given its textures, too."""
+
+BLOCK = {True: 1 << 17, False: 1 << 25}
+"""Values at a time on a CPU, whose caches then hold what is computed from them, and elsewhere."""
 
 
 def corrupt(
@@ -67,10 +90,18 @@ def corrupt(
     constants = strength(kind, severity, *images.shape[-2:])
     if not len(images):
         return images.clone()
-    draws = Draws(seed, kind, severity, indices, images.device)
-    if kind == "frost":
-        return frost(images, constants, draws, frost_textures(constants[2], images.shape[1], frost_dir))
-    return KERNELS[kind](images, constants, draws)
+    kernel = KERNELS.get(kind) or _frost(constants, images.shape[1], frost_dir)
+    changed = torch.empty_like(images, memory_format=torch.contiguous_format)
+    count = max(1, BLOCK[images.device.type == "cpu"] // images[:1].numel())
+    for part, some, places in zip(
+        changed.split(count), images.split(count), indices.split(count), strict=True
+    ):
+        part.copy_(kernel(some, constants, Draws(seed, kind, severity, places, images.device)))
+    return changed
+
+
+def _frost(constants: Row, channels: int, folder: Path | None) -> Kernel:
+    return partial(frost, textures=frost_textures(constants[2], channels, folder))
 
 
 def _check(images: Tensor, indices: Tensor) -> None:

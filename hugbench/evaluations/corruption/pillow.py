@@ -42,5 +42,7 @@ def _each(change: Callable[[Image.Image], Image.Image], images: Tensor) -> Tenso
     pixels = images.permute(0, 2, 3, 1).cpu().contiguous().numpy()
     changed = np.empty_like(pixels)
     for before, after in zip(pixels, changed, strict=True):
-        after[:] = np.asarray(change(Image.fromarray(before.squeeze(2) if before.shape[2] == 1 else before))).reshape(after.shape)
+        after[:] = np.asarray(
+            change(Image.fromarray(before.squeeze(2) if before.shape[2] == 1 else before))
+        ).reshape(after.shape)
     return torch.from_numpy(changed).permute(0, 3, 1, 2).contiguous().to(images.device)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hugbench.evaluations.corruption.kinds import corrupt
+from hugbench.evaluations.corruption.kinds import EXTRA, KINDS, corrupt
 
 from .pictures import SEVERITIES, pictures
 
-NAMES = ("glass_blur", "motion_blur", "zoom_blur", "snow", "frost", "fog")
+NAMES = KINDS + EXTRA
 
 
 def corrupted(images, kind, severity=3, indices=None):
