@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def gaussian_filter(x: Tensor, sigma: float, truncate: float = 4.0) -> Tensor:
+def gaussian_filter(x: Tensor, sigma: float) -> Tensor:
     """x convolved with a Gaussian along its last two axes, edge pixels repeated beyond the border.
 
     The sums are those of `scipy.ndimage.gaussian_filter(mode="nearest")` in its order, so float64 in
@@ -15,10 +15,9 @@ def gaussian_filter(x: Tensor, sigma: float, truncate: float = 4.0) -> Tensor:
 
     Args:
         x: floating, (..., H, W).
-        sigma: standard deviation in pixels, > 0.
-        truncate: the kernel ends at that many standard deviations.
+        sigma: standard deviation in pixels, > 0; the kernel ends at four of them.
     """
-    radius = int(truncate * sigma + 0.5)
+    radius = int(4 * sigma + 0.5)
     if radius == 0:
         return x
     places = np.arange(-radius, radius + 1)

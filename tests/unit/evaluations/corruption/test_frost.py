@@ -99,7 +99,7 @@ def test_own_textures_may_be_smaller_than_the_image(device):
 
 
 def test_own_textures_are_bright_bluish_and_busy():
-    """Their means and deviations are near those of the photographs (FROST in the docstring of ice.py)."""
+    """Their means and deviations are near those of the photographs (`PANES`)."""
     for pane, texture in zip(PANES, ice(), strict=True):
         assert texture.shape == (SIDE, SIDE, 3)
         assert texture.dtype == np.uint8
