@@ -98,7 +98,8 @@ def equalised(images: Tensor) -> Tensor:
     counts.scatter_add_(1, levels, torch.ones_like(levels))
     first = levels.amin(dim=1, keepdim=True)
     lowest = counts.gather(1, first)
-    scale = 255 / (pixels - lowest).float()
+    rest = (pixels - lowest).float()
+    scale = rest.new_tensor(255) / rest  # a plain 255 would be multiplied by the reciprocal
     table = (counts.cumsum(dim=1) - lowest).float().mul_(scale).round_()
     flat = lowest == pixels
     return torch.where(flat, levels, table.gather(1, levels).nan_to_num_()).to(torch.int32).view_as(images)

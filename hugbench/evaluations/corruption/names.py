@@ -42,9 +42,15 @@ def check_kind(kind: str, *, key: str | None = None) -> str:
             key=key,
             found=kind,
             expected=f"one of: {', '.join(known)}",
-            nearest=nearest(kind, known) if isinstance(kind, str) else None,
+            nearest=_like(kind) if isinstance(kind, str) else None,
         )
     return kind
+
+
+def _like(name: str) -> str | None:
+    known = KINDS + EXTRA
+    longer = (kind for kind in known if name and kind.startswith(name.lower()))
+    return nearest(name, known) or next(longer, None)
 
 
 def check_severity(severity: int, *, key: str | None = None) -> int:
