@@ -57,8 +57,9 @@ def in_colour(corruption: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 def luma(images: Tensor) -> Tensor:
     """The luma of RGB images, uint8 (B, 3, H, W) to (B, 1, H, W)."""
-    red, green, blue = images.to(torch.int32).split(1, dim=1)
-    return (red * 19595 + green * 38470 + blue * 7471 + 0x8000).bitwise_right_shift_(16).to(torch.uint8)
+    red, green, blue = images.to(torch.int32).unbind(dim=1)
+    weighted = red * 19595 + green * 38470 + blue * 7471 + 0x8000
+    return weighted.bitwise_right_shift(16).to(torch.uint8).unsqueeze(1)
 
 
 def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:

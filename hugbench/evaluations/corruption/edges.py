@@ -16,19 +16,16 @@ from torch.nn.functional import pad
 
 NEIGHBOURS = tuple(step for step in product((-1, 0, 1), repeat=2) if any(step))
 DISTANCE_BITS = 16
-STEPS = tuple(
-    (step, round(length * (1 << DISTANCE_BITS)))
-    for length, steps in (
-        (1.0, ((0, 1), (1, 0), (0, -1), (-1, 0))),
-        (1.4, tuple(product((-1, 1), repeat=2))),
-        (2.1969, (*product((-1, 1), (-2, 2)), *product((-2, 2), (-1, 1)))),
-    )
-    for step in steps
+_LENGTHS: tuple[tuple[float, tuple[tuple[int, int], ...]], ...] = (
+    (1.0, ((0, 1), (1, 0), (0, -1), (-1, 0))),
+    (1.4, ((1, 1), (1, -1), (-1, 1), (-1, -1))),
+    (2.1969, ((1, 2), (1, -2), (-1, 2), (-1, -2), (2, 1), (2, -1), (-2, 1), (-2, -1))),
 )
+STEPS = tuple((step, round(length * (1 << DISTANCE_BITS))) for length, steps in _LENGTHS for step in steps)
 """The moves of a 5 × 5 distance transform, with their lengths in units of 2^-16 pixels."""
 
 
-def shifted(padded: Tensor, step: tuple[int, int], reach: int) -> Tensor:
+def shifted(padded: Tensor, step: tuple[int, ...], reach: int) -> Tensor:
     """The neighbour of every pixel at (row, column) + step, of images padded by `reach`."""
     height, width = padded.shape[-2] - 2 * reach, padded.shape[-1] - 2 * reach
     top, left = reach + step[0], reach + step[1]

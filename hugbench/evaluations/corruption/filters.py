@@ -86,15 +86,16 @@ def folded(places: np.ndarray, size: int, border: Border) -> np.ndarray:
     """Where places on a line beyond 0 … size − 1 are fetched from."""
     twice = 2 * size if border == "reflect" else max(2 * size - 2, 1)
     places = places % twice
-    return np.minimum(places, twice - places - (border == "reflect"))
+    back: np.ndarray = np.minimum(places, twice - places - (border == "reflect"))
+    return back
 
 
 def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
     """exp(−k² / 2σ²) for k = −radius … radius, with a sum of 1; all on k = 0 where σ is 0."""
-    if sigma <= 1e-15:
-        return (np.arange(-radius, radius + 1) == 0).astype(np.float64)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    return weights / weights.sum()
+    places = np.arange(-radius, radius + 1)
+    heights = np.exp(-0.5 * (places / sigma) ** 2) if sigma > 1e-15 else places == 0
+    weights: np.ndarray = heights / heights.sum()
+    return weights
 
 
 @lru_cache(maxsize=64)
@@ -110,7 +111,7 @@ def _gaussian_matrix(size: int, sigma: float, truncate: float) -> Tensor:
 
 def _units(weights: np.ndarray, bits: int) -> np.ndarray:
     """Weights in units of 2^-bits, int64; the largest takes up what rounding does to their sum."""
-    units = np.rint(weights * (1 << bits)).astype(np.int64)
+    units: np.ndarray = np.rint(weights * (1 << bits)).astype(np.int64)
     units.flat[units.argmax()] += int(np.rint(weights.sum() * (1 << bits))) - units.sum()
     return units
 

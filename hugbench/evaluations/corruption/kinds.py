@@ -93,10 +93,10 @@ def corrupt(
     kernel = KERNELS.get(kind) or _frost(constants, images.shape[1], frost_dir)
     changed = torch.empty_like(images, memory_format=torch.contiguous_format)
     count = max(1, BLOCK[images.device.type == "cpu"] // images[:1].numel())
-    for part, some, places in zip(
-        changed.split(count), images.split(count), indices.split(count), strict=True
-    ):
-        part.copy_(kernel(some, constants, Draws(seed, kind, severity, places, images.device)))
+    for first in range(0, len(images), count):
+        block = slice(first, first + count)
+        draws = Draws(seed, kind, severity, indices[block], images.device)
+        changed[block] = kernel(images[block], constants, draws)
     return changed
 
 

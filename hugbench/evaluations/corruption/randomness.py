@@ -86,7 +86,7 @@ def _mixed(words: Tensor, key: Tensor | int) -> Tensor:
         words *= factor
         if factor == FIRST:
             words += key
-    return words.bitwise_xor_(words.bitwise_right_shift(31).bitwise_and_((1 << 33) - 1))
+    return torch.bitwise_xor(words, words.bitwise_right_shift(31).bitwise_and_((1 << 33) - 1), out=words)
 
 
 @lru_cache(maxsize=8)
