@@ -54,8 +54,9 @@ def stream_rows(rows: Sequence[Row], experiences: int) -> Iterator[Row]:
     """The numbers of one run's stream, as records beside those they come from.
 
     For every metric that is an accuracy by experience (subset `experience:j`), under every condition and
-    evaluation there is; under corruptions of the mean over severities, not of each. Metrics of plain accuracy have the names above; those of another,
-    such as robust_accuracy, have its name in front: robust_accuracy.forgetting.
+    evaluation there is; under corruptions of the mean over severities, not of each. Metrics of plain
+    accuracy have the names above; those of another, such as robust_accuracy, have its name in front:
+    robust_accuracy.forgetting.
 
     Args:
         rows: records of one run at all its moments.

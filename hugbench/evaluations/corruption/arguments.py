@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import get_args
+from collections.abc import Sequence
 
-from hugbench.errors import UserError, nearest
-from hugbench.types import Corruption
-
-NAMES: tuple[str, ...] = get_args(Corruption)
-STANDARD = NAMES[:15]
-"""The kinds that a mean over corruptions is taken over, unless it says otherwise."""
-
-SEVERITIES = (1, 2, 3, 4, 5)
+from hugbench.errors import UserError
+from hugbench.evaluations.corruption.names import EXTRA, KINDS, SEVERITIES, check_kind, check_severity
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "noise": STANDARD[:3],
-    "blur": STANDARD[3:7],
-    "weather": STANDARD[7:11],
-    "digital": STANDARD[11:],
-    "extra": NAMES[15:],
+    "noise": KINDS[:3],
+    "blur": KINDS[3:7],
+    "weather": KINDS[7:11],
+    "digital": KINDS[11:],
+    "extra": EXTRA,
 }
-"""The families of ImageNet-C, as its authors group them, and the four extra kinds."""
+"""The families of ImageNet-C, as its authors group them, and the four held-out kinds."""
 
 
 def check(
@@ -59,51 +52,43 @@ def check(
         )
 
 
-def check_kinds(kinds: Sequence[str]) -> None:
+def check_kinds(kinds: Sequence[str], *, key: str = "kinds") -> None:
     """See that these are kinds of corruption, at least one, and each once.
 
     Raises:
         UserError: they are not; names the nearest.
     """
     for kind in kinds:
-        if kind not in NAMES:
-            raise UserError(
-                "unknown corruption",
-                key="kinds",
-                found=kind,
-                expected=f"of: {', '.join(NAMES)}",
-                nearest=nearest(str(kind), NAMES),
-            )
-    _once("kinds", kinds, f"at least one of: {', '.join(NAMES)}")
+        check_kind(kind, key=key)
+    _once(kinds, key, f"at least one of: {', '.join((*KINDS, *EXTRA))}")
 
 
-def check_severities(severities: Sequence[int]) -> None:
+def check_severities(severities: Sequence[int], *, key: str = "severities") -> None:
     """See that these are severities, at least one, and each once.
 
     Raises:
         UserError: they are not.
     """
     for severity in severities:
-        if severity not in SEVERITIES or isinstance(severity, bool):
-            raise UserError("no such severity", key="severities", found=severity, expected="1, 2, 3, 4 or 5")
-    _once("severities", severities, "at least one of 1, 2, 3, 4, 5")
+        check_severity(severity, key=key)
+    _once(severities, key, f"at least one of: {', '.join(map(str, SEVERITIES))}")
 
 
 def described(kinds: Sequence[str], severities: Sequence[int]) -> str:
     """What a mean over corruptions is over, in words that tell a shortened list from the whole."""
-    numbers = ", ".join(map(str, sorted(severities)))
-    levels = "severities 1 to 5" if len(severities) == 5 else f"only severity {numbers}"
-    if set(kinds) == set(STANDARD):
+    plural = "severity" if len(severities) == 1 else "severities"
+    whole = set(severities) == set(SEVERITIES)
+    levels = "severities 1 to 5" if whole else f"only {plural} {', '.join(map(str, sorted(severities)))}"
+    if set(kinds) == set(KINDS):
         return f"the 15 corruptions of CIFAR-C at {levels}"
-    if set(kinds) == set(NAMES):
+    if set(kinds) == {*KINDS, *EXTRA}:
         return f"the 15 corruptions of CIFAR-C and the 4 extra ones at {levels}"
-    return f"only {', '.join(kinds)} ({len(kinds)} of the 19 corruptions) at {levels}"
+    return f"only {', '.join(kinds)} (not the 15 corruptions of CIFAR-C) at {levels}"
 
 
-def _once(key: str, values: Iterable[object], expected: str) -> None:
-    listed = list(values)
-    if not listed:
-        raise UserError("an empty list", key=key, found=listed, expected=expected)
-    for place, value in enumerate(listed):
-        if value in listed[:place]:
+def _once(values: Sequence[object], key: str, expected: str) -> None:
+    if not values:
+        raise UserError("an empty list", key=key, found=list(values), expected=expected)
+    for place, value in enumerate(values):
+        if value in values[:place]:
             raise UserError("the same value twice", key=key, found=value, expected="each once")

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from hugbench.data.images import Dataset
 from hugbench.errors import UserError
-from hugbench.evaluations.corruption.arguments import NAMES, SEVERITIES
 from hugbench.evaluations.corruption.matching import matching_rows
+from hugbench.evaluations.corruption.names import EXTRA, KINDS, SEVERITIES
 from hugbench.storage import file_sha256
 
 PUBLISHED = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
@@ -201,9 +201,11 @@ def _array(file: Path) -> NDArray[Any]:
     try:
         found: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        present = [name for name in NAMES if (file.parent / f"{name}.npy").exists()]
+        present = [name for name in (*KINDS, *EXTRA) if (file.parent / f"{name}.npy").exists()]
         raise UserError(
-            "no such file", where=file, expected=f"one for each kind; there are {', '.join(present) or 'none'}"
+            "no such file",
+            where=file,
+            expected=f"one for each kind; there are {', '.join(present) or 'none'}",
         ) from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot be read ({error})", where=file, expected="an array of NumPy") from None

@@ -51,7 +51,7 @@ def matching_rows(
     if in_order and _in_order(images, brighter) >= ALIKE:
         return rows
     found = torch.empty_like(rows)
-    for label in targets.unique().tolist():
+    for label in np.unique(targets.numpy()).tolist():
         own, theirs = (targets == label).nonzero().flatten(), np.flatnonzero(labels == label)
         if len(own) > len(theirs):
             raise _other(where, f"{len(theirs)} images of class {label}, of which there are {len(own)}")
@@ -88,7 +88,8 @@ def _standardised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Each image as a vector of mean 0 and length 1 (0 for one of a single colour), float32 (N, D)."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return flat
 
 
 def _other(where: Path, found: str) -> UserError:
