@@ -1,7 +1,7 @@
 """hugbench: is a training loss really better than cross-entropy, and at what?
 
 The verbs of the command line are functions here (`run`, `plan`, `status`, `validate`, `records`,
-`show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`, `Criterion` and `Classifier`. Each
+`show`, `schema`, `doctor`, `corrupt`; `list` is `entries`), beside `HUG`, `Criterion` and `Classifier`. Each
 is imported when it is first asked for.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hugbench.api import plan, records, run, status, validate
+    from hugbench.corrupting import corrupt
     from hugbench.criteria.base import Criterion
     from hugbench.criteria.hug import HUG
     from hugbench.describe import doctor, entries, show
@@ -27,6 +28,7 @@ _DOORS = {
     "status": "hugbench.api",
     "validate": "hugbench.api",
     "records": "hugbench.api",
+    "corrupt": "hugbench.corrupting",
     "show": "hugbench.describe",
     "doctor": "hugbench.describe",
     "entries": "hugbench.describe",
@@ -43,6 +45,7 @@ __all__ = [
     "Classifier",
     "Criterion",
     "compare_records",
+    "corrupt",
     "doctor",
     "entries",
     "plan",
