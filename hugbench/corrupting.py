@@ -99,10 +99,9 @@ def corrupt(
             expected=" or ".join(SPLITS),
             nearest=nearest(split, SPLITS),
         )
-    if frost_dir is not None and not Path(frost_dir).is_dir():
-        raise UserError("no such folder", key="--frost-dir", found=str(frost_dir))
     spec = _spec(dataset, root, image_size)
     from hugbench.data.sources import load
+    from hugbench.evaluations.corruption.origin import check_photographs
     from hugbench.evaluations.corruption.writing import Order, write_folder
     from hugbench.execution.device import find_device
 
@@ -110,6 +109,8 @@ def corrupt(
     found = load(spec, root, notify=notify)
     images = found.test if split == "test" else found.train
     frost = None if frost_dir is None else Path(frost_dir)
+    if frost is not None:
+        check_photographs(frost, images.shape)
     order = Order(dataset, found.checksum, split, images, severities, seed, frost)
     written, kept = write_folder(Path(out), order, kinds, place, notify)
     return Corrupted(Path(out), tuple(written), tuple(kept), severities, len(images))

@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from hugbench.reporting.collapse import collapse_tables
+from hugbench.reporting.corruption import corruption_tables
 from hugbench.reporting.judged import caption, counted, joined, judged_table, means_table
 from hugbench.reporting.stream import LEGEND as STREAM_LEGEND
 from hugbench.reporting.stream import NUMBERS as STREAM_NUMBERS
@@ -48,20 +49,24 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
     Each table has the accuracy over seeds, the paired difference to the baseline and what may be
     said of it, smaller tables of the accuracy on classes with many, medium and few training images
     (where they were told apart) and of the other metrics, and a caption with n, seeds and test. Below
-    it come the measures of neural collapse of the same models, where the suite asks for them.
+    it come the measures of neural collapse and of corruption of the same models, where the suite asks
+    for them.
 
     Args:
         comparison: what to show.
         subsets: of the test images; those without a record are left out.
     """
     parts: list[RenderableType] = []
-    collapse = collapse_tables(comparison)
+    others: dict[tuple[str, ...], list[RenderableType]] = {}
+    for tables_of in (collapse_tables, corruption_tables):
+        for block, tables in tables_of(comparison).items():
+            others.setdefault(block, []).extend(tables)
     for table in _clean(comparison, subsets):
         if "accuracy" in table:
             parts += _block(comparison, table)
-            parts += collapse.pop(table["accuracy"].quantity.block, [])
-    for block, tables in collapse.items():
-        parts += [Text(joined(block), style="bold"), *tables]
+            parts += others.pop(table["accuracy"].quantity.block, [])
+    for place, tables in others.items():
+        parts += [Text(joined(place), style="bold"), *tables]
     if any(group.quantity.metric in STREAM_NUMBERS for group in comparison.groups):
         parts += [Text(STREAM_LEGEND, style="dim"), Text()]
     parts += [Text(f"Note: {note}.") for note in comparison.notes]

@@ -12,7 +12,9 @@ from torch import Tensor
 import hugbench
 from hugbench.data.images import Dataset
 from hugbench.errors import UserError
+from hugbench.evaluations.corruption.constants import strength
 from hugbench.evaluations.corruption.folder import CorruptedFolder, find_folder, open_folder
+from hugbench.evaluations.corruption.frost import frost_textures
 from hugbench.evaluations.corruption.kinds import corrupt
 
 
@@ -79,14 +81,26 @@ def source_of(
     """Where the corrupted images come from, checked; see `corruption` for the arguments.
 
     Raises:
-        UserError: as `preflight`.
+        UserError: as `preflight` says.
     """
     if not len(dataset.test):
         raise UserError(f"{dataset.name} has no test images", key="evaluations.corruption")
     path = find_folder(dataset.name, data, source, folder)
     if path is not None:
         return FromFolder(open_folder(path, dataset, kinds, severities))
+    if frost_dir is not None:
+        check_photographs(data / frost_dir, dataset.test.shape)
     return Own(dataset.test.rows, seed, None if frost_dir is None else data / frost_dir)
+
+
+def check_photographs(folder: Path, shape: tuple[int, int, int]) -> None:
+    """Read the photographs of frost, as images of `shape` (C, H, W) will need them.
+
+    Raises:
+        UserError: one is missing or cannot be read.
+    """
+    channels, height, width = shape
+    frost_textures(strength("frost", 1, height, width)[-1], channels, folder)
 
 
 def preflight(dataset: Dataset, data: Path, **arguments: Any) -> None:

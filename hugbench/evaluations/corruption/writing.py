@@ -21,6 +21,7 @@ from hugbench.data.images import Images
 from hugbench.errors import UserError
 from hugbench.evaluations.corruption.constants import strength
 from hugbench.evaluations.corruption.folder import LABELS, PROVENANCE
+from hugbench.evaluations.corruption.frost import PHOTOGRAPHS
 from hugbench.evaluations.corruption.kinds import EXTRA, KINDS, corrupt
 from hugbench.evaluations.corruption.names import SEVERITIES
 from hugbench.storage import atomic, file_sha256, write_atomic
@@ -185,7 +186,6 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _photographs(folder: Path) -> str:
-    """One sha256 over the files of a folder."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    lines = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
+    """One sha256 over the photographs of frost."""
+    lines = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in PHOTOGRAPHS)
     return hashlib.sha256(lines.encode()).hexdigest()
