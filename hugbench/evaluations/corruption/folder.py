@@ -201,11 +201,11 @@ def _array(file: Path) -> NDArray[Any]:
     try:
         found: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        present = [name for name in (*KINDS, *EXTRA) if (file.parent / f"{name}.npy").exists()]
+        present = [kind for kind in (*KINDS, *EXTRA) if (file.parent / f"{kind}.npy").exists()]
         raise UserError(
             "no such file",
             where=file,
-            expected=f"one for each kind; there are {', '.join(present) or 'none'}",
+            expected=f"{LABELS} and a file of every kind; of these there are {', '.join(present) or 'none'}",
         ) from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot be read ({error})", where=file, expected="an array of NumPy") from None

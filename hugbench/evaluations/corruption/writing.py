@@ -96,6 +96,7 @@ def write_folder(
     Raises:
         UserError: the folder holds something else, is in use or cannot be written; the disk is too small.
     """
+    _refuse_foreign(out)
     with _writing(out):
         _claim(out, order.provenance())
         kept = [kind for kind in kinds if (out / f"{kind}.npy").exists()]
@@ -125,20 +126,24 @@ def _write(path: Path, order: Order, kind: str, device: torch.device) -> None:
                 stream.write(images.permute(0, 2, 3, 1).contiguous().cpu().numpy().data)
 
 
+def _refuse_foreign(out: Path) -> None:
+    """See that the folder is hugbench's, or that there is nothing in it."""
+    unclaimed = out.is_dir() and not (out / PROVENANCE).exists()
+    if unclaimed and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise UserError("the folder holds other files", where=out, expected="an empty folder, or a new one")
+
+
 def _claim(out: Path, provenance: dict[str, Any]) -> None:
-    """See that the folder is empty or of the same order, and say in it what it is; clear away remains."""
+    """See that the folder is new or of the same order, and say in it what it is; clear away remains."""
     file = out / PROVENANCE
     text = json.dumps(provenance, indent=1) + "\n"
-    if file.exists():
-        if file.read_text() != text:
-            raise UserError(
-                "the folder holds images that were corrupted in another way",
-                where=file,
-                found=_differences(file, provenance),
-                expected="the same data, split, severities, seed and version; or another folder",
-            )
-    elif any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise UserError("the folder holds other files", where=out, expected="an empty folder, or a new one")
+    if file.exists() and file.read_text() != text:
+        raise UserError(
+            "the folder holds images that were corrupted in another way",
+            where=file,
+            found=_differences(file, provenance),
+            expected="the same data, split, severities, seed and version; or another folder",
+        )
     for remains in out.glob(".*.tmp"):
         remains.unlink()
     if not file.exists():
@@ -146,15 +151,17 @@ def _claim(out: Path, provenance: dict[str, Any]) -> None:
 
 
 def _differences(file: Path, provenance: dict[str, Any]) -> str:
+    """What of the order differs from what the folder was made from."""
     try:
         there = json.loads(file.read_text())
-        return ", ".join(
-            f"{key} {there.get(key)} where {value} is asked for"
-            for key, value in provenance.items()
-            if there.get(key) != value
-        )
+        pairs = {key: (there.get(key), value) for key, value in provenance.items()}
     except (ValueError, AttributeError):
         return "a file that is damaged"
+    changed = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    return ", ".join(
+        key if key.endswith("sha256") else f"{key} {old} where {new} is asked for"
+        for key, (old, new) in changed.items()
+    )
 
 
 def _room(out: Path, needed: int) -> None:
