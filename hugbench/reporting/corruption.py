@@ -61,18 +61,15 @@ def _tables(comparison: Comparison, groups: Mapping[Place, Group]) -> list[Rende
         for (metric, condition, subset, _), group in groups.items()
         if (condition, subset) == (CORRUPTED, "all") and metric != "accuracy"
     }
-    severities = sorted({severity for *_, severity in groups if severity is not None})
-    families = _by_family(kinds)
-    legend = _legend(comparison.baseline, kinds, severities, families)
     return [
         Text(main.quantity.evaluation, style="bold"),
         judged_table(comparison, main, "corruption error %"),
         Text(),
         *means_table(main, _beside(groups)),
-        *means_table(main, families),
+        *means_table(main, _by_family(kinds)),
         *means_table(main, _by_frequency(groups)),
         *means_table(main, stream_numbers(whole)),
-        Text(f"{caption(comparison, main)} {legend}", style="dim"),
+        Text(f"{caption(comparison, main)} {_legend(comparison.baseline, groups, kinds)}", style="dim"),
         Text(),
     ]
 
@@ -113,14 +110,18 @@ def _by_frequency(groups: Mapping[Place, Group]) -> dict[str, list[str]]:
     return {f"error on {name} %": _cells(groups[at]) for name, at in places.items() if at in groups}
 
 
-def _legend(baseline: str, kinds: Mapping[str, Group], severities: list[int], families: Iterable[str]) -> str:
+def _legend(baseline: str, groups: Mapping[Place, Group], kinds: Mapping[str, Group]) -> str:
     """What the columns are, and over which corruptions."""
+    severities = sorted({severity for *_, severity in groups if severity is not None})
     sentences = [
         f"Corruption error: mean of 1 - accuracy over {described(list(kinds), severities)}.",
         f"mCE: over the error of {baseline} at the same corruption; relative: of what each loses there.",
     ]
+    ratios = [group for (metric, *_), group in groups.items() if metric in ("mCE", "relative_mCE")]
+    if any(arm.not_finite for group in ratios for arm in group.arms):
+        sentences.append(f"No ratio where {baseline} has no error, or loses nothing, at a corruption.")
     if len(kinds) > MOST_KINDS:
-        named = ", ".join(family.removesuffix(" %") for family in families)
+        named = ", ".join(family.removesuffix(" %") for family in _by_family(kinds))
         sentences.append(f"{named}: accuracy, mean over these corruptions and severities.")
     return " ".join(sentences)
 

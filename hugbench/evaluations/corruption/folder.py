@@ -174,7 +174,7 @@ def _labels(path: Path, severities: int) -> tuple[NDArray[np.int64], int]:
             found=f"{found.dtype} {found.shape}",
             expected=f"whole numbers, {severities} times as many as test images",
         )
-    labels, count = np.asarray(found, np.int64), len(found) // severities
+    labels, count = np.array(found, np.int64), len(found) // severities
     if not (labels.reshape(severities, count) == labels[:count]).all():
         raise UserError(
             "the labels differ between severities", where=path / LABELS, expected=f"{severities} equal parts"

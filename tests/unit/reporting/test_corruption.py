@@ -99,9 +99,12 @@ def test_of_a_stream_the_end_is_shown() -> None:
     assert not any("75.00 ± 2.48 -2.00" in line for line in text)
 
 
-def test_a_ratio_that_is_undefined_is_a_dash() -> None:
+def test_a_ratio_that_is_undefined_is_a_dash_that_is_explained() -> None:
     flawless = {**ERRORS, "cross_entropy": [0.0, 0.0, 0.0]}
-    assert "hug 97.50 ± 0.25 - -" in lines(shown(rows(KINDS, flawless)))
+    text = shown(rows(KINDS, flawless))
+    assert "hug 97.50 ± 0.25 - -" in lines(text)
+    assert "No ratio where cross_entropy has no error" in " ".join(text.split())
+    assert "No ratio" not in shown(rows(KINDS, ERRORS))
 
 
 def test_without_corruption_nothing_of_it_is_told() -> None:
