@@ -41,8 +41,8 @@ def probe(classifier, setting, *, eps: Eps = "1/255", size: PositiveInt = 1):
     reference = setting.reference()
     apart = -1.0
     if reference is not None:
-        own = torch.cat([p.flatten() for p in classifier.backbone.parameters()])
-        apart = float((own - torch.cat([p.flatten() for p in reference.backbone.parameters()])).norm())
+        own = torch.cat([p.detach().flatten() for p in classifier.backbone.parameters()])
+        apart = float((own - torch.cat([p.detach().flatten() for p in reference.backbone.parameters()])).norm())
     details = {"eps": eps_value(eps), "data": str(setting.data), "training": reference and reference.training}
     return Findings([Measurement("apart", apart, 40, reliability="FAIL")], details=details)
 
@@ -194,5 +194,5 @@ def test_an_evaluations_own_checks_come_before_any_work(planted: Path, size: str
 
 @pytest.mark.parametrize("eps", ["-1/255", "0", "8/0", "eight", "true", "[1]"])
 def test_a_radius_that_is_none_is_refused(planted: Path, eps: str) -> None:
-    with pytest.raises(UserError, match="fraction such as 8/255|radius above 0"):
+    with pytest.raises(UserError, match=r"fraction such as 8/255|radius above 0"):
         api.validate(write(planted, **{"eps: 8/255": f"eps: {eps}"}))
