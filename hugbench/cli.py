@@ -287,6 +287,26 @@ def schema() -> None:
 
 
 @app.command()
+def export(
+    run_id: Annotated[str, typer.Argument(help="A run's id, as `hugbench status SUITE` shows it.")],
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    moment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A kept moment before the end, e.g. experience-3.")
+    ] = None,
+    data: Data = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write a run's classifier to a folder: weights, configuration, model card, backbone for timm."""
+    from hugbench import api
+
+    def say(sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
+    written = api.export(run_id, directory, moment=moment, data=data, results=results, notify=say)
+    typer.echo(f"{written}: hugbench.Classifier.load reads it")
+
+
+@app.command()
 def doctor(data: Data = None, as_json: Json = False) -> None:
     """Show versions, devices, and which data sets are found where."""
     from hugbench import api, describe
