@@ -196,6 +196,7 @@ def run(
     results: str | Path = "results",
     device: str = "auto",
     smoke: bool = False,
+    track: Iterable[str] = (),
     observer: Observer = lambda event: None,
 ) -> Outcome:
     """Run what is missing of a suite, and compare.
@@ -209,6 +210,7 @@ def run(
         results: the results folder; finished runs in it are not repeated.
         device: auto, cpu, cuda, cuda:N or mps.
         smoke: the same suite with a sliver of data, one epoch and one seed, in `results/smoke`.
+        track: log to tensorboard (in `results/tensorboard`), wandb or mlflow as well.
         observer: is called with every event of `hugbench.execution.events`.
 
     Raises:
@@ -216,7 +218,13 @@ def run(
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = _made(loaded, data, Path(results), smoke)
-    _carry_out(made, data_folder(data), root, device, observer)
+    if wanted := list(track):
+        from hugbench.execution.tracking import tracked
+
+        with tracked(wanted, made, root, observer) as watch:
+            _carry_out(made, data_folder(data), root, device, watch)
+    else:
+        _carry_out(made, data_folder(data), root, device, observer)
     return _outcome(made, root)
 
 

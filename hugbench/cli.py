@@ -78,6 +78,10 @@ def run(
     results: Results = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     smoke: Smoke = False,
+    track: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="Log to tensorboard, wandb or mlflow as well. Repeatable."),
+    ] = NO_LIST,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
@@ -98,6 +102,7 @@ def run(
             results=results,
             device=device,
             smoke=smoke,
+            track=track,
             observer=watch,
         )
     if as_json:
