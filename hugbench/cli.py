@@ -78,6 +78,10 @@ def run(
     results: Results = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     smoke: Smoke = False,
+    track: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="Log to tensorboard, wandb or mlflow as well. Repeatable."),
+    ] = NO_LIST,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
@@ -98,6 +102,7 @@ def run(
             results=results,
             device=device,
             smoke=smoke,
+            track=track,
             observer=watch,
         )
     if as_json:
@@ -338,6 +343,26 @@ def schema() -> None:
     from hugbench.suite.jsonschema import json_schema
 
     _print_json(json_schema())
+
+
+@app.command()
+def export(
+    run_id: Annotated[str, typer.Argument(help="A run's id, as `hugbench status SUITE` shows it.")],
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    moment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A kept moment before the end, e.g. experience-3.")
+    ] = None,
+    data: Data = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write a run's classifier to a folder: weights, configuration, model card, backbone for timm."""
+    from hugbench import api
+
+    def say(sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
+    written = api.export(run_id, directory, moment=moment, data=data, results=results, notify=say)
+    typer.echo(f"{written}: hugbench.Classifier.load reads it")
 
 
 @app.command()
