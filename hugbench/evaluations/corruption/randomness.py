@@ -81,12 +81,11 @@ class Draws:
 
 def _mixed(words: Tensor, key: Tensor | int) -> Tensor:
     """Every bit of a 64-bit word spread over all, in place, with `key` added halfway."""
-    for shift, factor in ((30, FIRST), (27, SECOND)):
-        words ^= words.bitwise_right_shift(shift).bitwise_and_((1 << (64 - shift)) - 1)
-        words *= factor
-        if factor == FIRST:
-            words += key
-    return torch.bitwise_xor(words, words.bitwise_right_shift(31).bitwise_and_((1 << 33) - 1), out=words)
+    for shift, factor, middle in ((30, FIRST, key), (27, SECOND, 0)):
+        words.bitwise_xor_(words.bitwise_right_shift(shift).bitwise_and_((1 << (64 - shift)) - 1))
+        words.mul_(factor).add_(middle)
+    words.bitwise_xor_(words.bitwise_right_shift(31).bitwise_and_((1 << 33) - 1))
+    return words
 
 
 @lru_cache(maxsize=8)
