@@ -92,5 +92,5 @@ def _mixed(words: Tensor, key: Tensor | int) -> Tensor:
 def _quantiles(device: torch.device) -> Tensor:
     """The normal quantiles of (i + ½)/65536, scaled to variance ½."""
     levels = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
-    quantiles = torch.special.ndtri(levels)
+    quantiles: Tensor = torch.special.ndtri(levels)
     return (quantiles / (2 * quantiles.square().mean()).sqrt()).float().to(device)
