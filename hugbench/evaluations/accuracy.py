@@ -13,14 +13,14 @@ from hugbench.criteria.sphere import normalise
 from hugbench.data.images import Dataset, Images
 from hugbench.errors import UserError
 from hugbench.evaluations.base import Findings, Measurement, Setting
-from hugbench.evaluations.calibration import (
+from hugbench.evaluations.forward import Outputs, collect, each_batch
+from hugbench.evaluations.probability import (
     LARGEST_TEMPERATURE,
     SMALLEST_TEMPERATURE,
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
 )
-from hugbench.evaluations.forward import Outputs, collect, each_batch
 from hugbench.models import Classifier
 from hugbench.types import PositiveInt
 

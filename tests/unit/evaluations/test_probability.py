@@ -1,4 +1,4 @@
-"""Calibration against slow loops, hand-computed cases and known optima."""
+"""Probabilities against slow loops, hand-computed cases and known optima."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from hugbench.evaluations.calibration import (
+from hugbench.evaluations.probability import (
     LARGEST_TEMPERATURE,
     SMALLEST_TEMPERATURE,
     expected_calibration_error,
