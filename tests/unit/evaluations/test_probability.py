@@ -13,6 +13,9 @@ from scipy.optimize import minimize_scalar
 from hugbench.evaluations.probability import (
     LARGEST_TEMPERATURE,
     SMALLEST_TEMPERATURE,
+    brier_score,
+    equal_mass,
+    equal_width,
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
@@ -87,6 +90,124 @@ class TestExpectedCalibrationError:
         found = expected_calibration_error(probabilities, targets, bins)
         assert found == pytest.approx(slow_error(probabilities, targets, bins), abs=1e-12)
         assert 0 <= found <= 1
+
+
+def slow_equal_mass(confidences, hits, bins):
+    """(count, mean confidence, accuracy) of each bin: one rank after the other, ties by their mean hit."""
+    ordered = sorted(confidences)
+    used = min(bins, len(ordered))
+    found = []
+    for m in range(1, used + 1):
+        first, last = (m - 1) * len(ordered) // used, m * len(ordered) // used
+        members = ordered[first:last]
+        rights = []
+        for confidence in members:
+            alike = [hit for c, hit in zip(confidences, hits, strict=True) if c == confidence]
+            rights.append(sum(alike) / len(alike))
+        found.append((len(members), sum(members) / len(members), sum(rights) / len(members)))
+    return found
+
+
+@st.composite
+def judged(draw):
+    """Confidences, many of them tied, and whether each is a hit."""
+    pairs = draw(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=60))
+    return [step / 8 for step, _ in pairs], [hit for _, hit in pairs]
+
+
+def tensors(case):
+    return torch.tensor(case[0], dtype=torch.float64), torch.tensor(case[1])
+
+
+class TestEqualMass:
+    @settings(deadline=None, max_examples=100)
+    @given(judged(), st.integers(1, 20))
+    def test_equals_the_loop(self, case, bins):
+        found = equal_mass(*tensors(case), bins)
+        expected = slow_equal_mass(*case, bins)
+        assert found.counts.tolist() == [count for count, _, _ in expected]
+        assert found.confidences.tolist() == pytest.approx([c for _, c, _ in expected], abs=1e-12)
+        assert found.accuracies.tolist() == pytest.approx([a for _, _, a in expected], abs=1e-12)
+        gaps = sum(count * abs(a - c) for count, c, a in expected) / len(case[0])
+        assert found.error == pytest.approx(gaps, abs=1e-12)
+
+    @settings(deadline=None, max_examples=50)
+    @given(judged(), st.integers(1, 20), st.randoms(use_true_random=False))
+    def test_the_order_of_the_images_does_not_matter(self, case, bins, random):
+        pairs = list(zip(*case, strict=True))
+        random.shuffle(pairs)
+        shuffled = [c for c, _ in pairs], [hit for _, hit in pairs]
+        for kind in (equal_mass, equal_width):
+            one, other = kind(*tensors(case), bins), kind(*tensors(shuffled), bins)
+            assert one.counts.tolist() == other.counts.tolist()
+            assert one.error == pytest.approx(other.error, abs=1e-12)
+
+    @settings(deadline=None, max_examples=50)
+    @given(judged(), st.integers(1, 20))
+    def test_bins_are_equally_full(self, case, bins):
+        counts = equal_mass(*tensors(case), bins).counts
+        assert counts.sum() == len(case[0])
+        assert counts.max() - counts.min() <= 1
+
+    def test_by_hand_with_ties_across_an_edge(self):
+        # sorted .5 | 1 1 1, of which two are hits: bins (.5, 1) and (1, 1)
+        found = equal_mass(*tensors(([1.0, 0.5, 1.0, 1.0], [True, False, False, True])), 2)
+        assert found.counts.tolist() == [2, 2]
+        assert found.confidences.tolist() == [0.75, 1.0]
+        assert found.accuracies.tolist() == pytest.approx([1 / 3, 2 / 3])
+        assert found.error == pytest.approx((0.75 - 1 / 3 + 1 - 2 / 3) / 2)
+
+
+class TestBins:
+    @pytest.mark.parametrize("kind", [equal_width, equal_mass])
+    @pytest.mark.parametrize("bins", [1, 7, 15])
+    def test_a_constant_predictor_is_off_by_its_distance_from_the_accuracy(self, kind, bins):
+        hits = torch.arange(100) < 70
+        found = kind(torch.full((100,), 0.9, dtype=torch.float64), hits, bins)
+        assert found.error == pytest.approx(0.2)
+
+    @pytest.mark.parametrize("kind", [equal_width, equal_mass])
+    def test_confidences_that_are_the_chance_of_a_hit_are_calibrated(self, kind):
+        generator = torch.Generator().manual_seed(0)
+        confidences = torch.rand(200_000, generator=generator, dtype=torch.float64)
+        hits = torch.rand(200_000, generator=generator, dtype=torch.float64) < confidences
+        found = kind(confidences, hits, 15)
+        assert found.error < 0.005
+        assert kind(confidences, torch.ones_like(hits), 15).error == pytest.approx(0.5, abs=0.005)
+
+    def test_the_equal_width_bins_say_where_the_images_are(self):
+        found = equal_width(*tensors(([0.1, 0.25, 0.3, 1.0], [True, False, True, True])), 4)
+        assert found.to_json() == {
+            "counts": [2, 1, 0, 1],
+            "confidences": [0.175, 0.3, 0.0, 1.0],
+            "accuracies": [0.5, 1.0, 0.0, 1.0],
+        }
+
+
+class TestBrierScore:
+    @settings(deadline=None, max_examples=50)
+    @given(predictions())
+    def test_equals_the_loop(self, case):
+        logits, targets = case
+        probabilities = logits.double().softmax(1)
+        expected = [
+            sum((p - (c == target)) ** 2 for c, p in enumerate(row))
+            for row, target in zip(probabilities.tolist(), targets.tolist(), strict=True)
+        ]
+        assert brier_score(probabilities, targets).tolist() == pytest.approx(expected, abs=1e-12)
+
+    def test_of_two_classes_is_twice_that_of_scikit_learn(self):
+        from sklearn.metrics import brier_score_loss
+
+        chance = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        targets = (torch.arange(50) % 3 == 0).long()
+        found = brier_score(torch.stack([1 - chance, chance], dim=1), targets).mean()
+        assert float(found) == pytest.approx(2 * brier_score_loss(targets, chance))
+
+    def test_known_values(self):
+        assert brier_score(torch.eye(4), torch.arange(4)).tolist() == [0] * 4
+        assert brier_score(torch.eye(4), (torch.arange(4) + 1) % 4).tolist() == [2] * 4
+        assert brier_score(torch.full((1, 4), 0.25), torch.tensor([2])).tolist() == [0.75]
 
 
 class TestNegativeLogLikelihood:
