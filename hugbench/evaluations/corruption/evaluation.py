@@ -107,7 +107,7 @@ def corruption(
 def _predictions(
     classifier: Classifier, setting: Setting, origin: Own | FromFolder, conditions: Sequence[Condition]
 ) -> Tensor:
-    """The label given to every image (N of them): clean, then under every condition; int32 (1 + K, N), CPU."""
+    """The label given to every image (N of them), clean, then under every condition: int32 (1 + K, N)."""
     shape = 1 + len(conditions), len(setting.dataset.test)
     predicted = torch.empty(shape, dtype=torch.int32, device=setting.device)
 
