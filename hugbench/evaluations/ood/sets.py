@@ -103,7 +103,7 @@ def _check(other: str, name: str, classes: tuple[str, ...], root: Path, key: str
             key=key,
             found=other,
             expected=f"one of those that are there: {', '.join(here)}",
-            nearest=nearest(other, known),
+            nearest=None if other in KNOWN else nearest(other, known),
         )
     common = sorted(set(map(plain, _classes(other, root))) & set(map(plain, classes)))
     if other == name or common:
