@@ -36,20 +36,26 @@ CRITERIA: dict[str, str] = {
 
 EVALUATIONS: dict[str, str] = {
     "accuracy": "hugbench.evaluations.accuracy:accuracy",
+    "calibration": "hugbench.evaluations.calibration:calibration",
     "collapse": "hugbench.evaluations.collapse:collapse",
     "corruption": "hugbench.evaluations.corruption.evaluation:corruption",
+    "ood": "hugbench.evaluations.ood.evaluation:ood",
 }
 
 PAIRED: frozenset[str] = frozenset({"adversarial"})
 """Evaluations that also look at the model of the paired baseline (`Setting.reference`)."""
 
 ARGUMENT_CHECKS: dict[str, str] = {
+    "calibration": "hugbench.evaluations.corruption.arguments:check",
     "corruption": "hugbench.evaluations.corruption.arguments:check",
+    "ood": "hugbench.evaluations.ood.sets:check_arguments",
 }
 """What an evaluation says of its arguments together, `f(**arguments)`, without torch; raises UserError."""
 
 PREFLIGHTS: dict[str, str] = {
+    "calibration": "hugbench.evaluations.calibration:preflight",
     "corruption": "hugbench.evaluations.corruption.origin:preflight",
+    "ood": "hugbench.evaluations.ood.evaluation:preflight",
 }
 """What an evaluation wants to see before any run starts: `f(dataset, data, **arguments)`, `data` being the
 data folder; raises UserError."""

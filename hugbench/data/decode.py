@@ -111,12 +111,28 @@ def look(path: Path) -> tuple[int, int, int]:
 
 def resized(images: Pixels, size: int) -> Pixels:
     """Images (N, C, H, W), C being 1 or 3, as (N, C, size, size). The aspect ratio is not kept."""
-    if images.shape[2:] == (size, size):
+    return conformed(images, (images.shape[1], size, size))
+
+
+def conformed(images: Pixels, shape: tuple[int, int, int]) -> Pixels:
+    """Images (N, C, H, W), C being 1 or 3, in another shape, as files of them would be decoded for it.
+
+    Colour becomes greyscale by Pillow's luma (ITU-R 601), greyscale becomes colour by repetition; then the
+    images are resized. The aspect ratio is not kept.
+
+    Args:
+        images: uint8.
+        shape: (channels, height, width), channels being 1 or 3.
+    """
+    channels, height, width = shape
+    if images.shape[1:] == shape:
         return images
-    out = np.empty((*images.shape[:2], size, size), np.uint8)
+    out = np.empty((len(images), *shape), np.uint8)
     for pixels, target in zip(images, out, strict=True):
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-        target[:] = _array(_resized(image, (size, size)))
+        if len(pixels) != channels:
+            image = image.convert("L" if channels == 1 else "RGB")
+        target[:] = _array(_resized(image, (width, height)))
     return out
 
 

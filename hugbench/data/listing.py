@@ -117,8 +117,8 @@ def _in_order(folder: Path, names: tuple[str, ...], known: Known | None) -> tupl
     if known is None:
         return names
     labels = {str(label): label for label in range(len(known.classes))}
-    labels |= {_plain(name): label for label, name in enumerate(known.classes)}
-    placed = {labels[_plain(name)]: name for name in names if _plain(name) in labels}
+    labels |= {plain(name): label for label, name in enumerate(known.classes)}
+    placed = {labels[plain(name)]: name for name in names if plain(name) in labels}
     alien = [name for name in names if name not in placed.values()]
     missing = [name for label, name in enumerate(known.classes) if label not in placed]
     if missing or alien:
@@ -131,7 +131,8 @@ def _in_order(folder: Path, names: tuple[str, ...], known: Known | None) -> tupl
     return tuple(placed[label] for label in range(len(placed)))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """The name of a class without capitals, blanks and punctuation, which do not matter."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,14 +12,9 @@ from hugbench.criteria.sphere import normalise
 from hugbench.data.images import Dataset, Images
 from hugbench.errors import UserError
 from hugbench.evaluations.base import Findings, Measurement, Setting
-from hugbench.evaluations.calibration import (
-    LARGEST_TEMPERATURE,
-    SMALLEST_TEMPERATURE,
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-)
 from hugbench.evaluations.forward import Outputs, collect, each_batch
+from hugbench.evaluations.probability import expected_calibration_error, negative_log_likelihood
+from hugbench.evaluations.temperature import Scaling, scaling
 from hugbench.models import Classifier
 from hugbench.types import PositiveInt
 
@@ -77,7 +71,7 @@ def accuracy(
     """
     dataset = setting.dataset
     outputs = collect(classifier, _images(dataset, split), setting)
-    calibration = _calibration(classifier, setting, split)
+    scale = _scaling(classifier, setting, split)
     means, known = class_means(classifier, setting)
     nearest_mean = _nearest(outputs.features, means, known)
     prediction = outputs.logits.argmax(dim=1)
@@ -102,20 +96,20 @@ def accuracy(
         "prediction": prediction,
         "nearest_class_mean": nearest_mean,
     }
-    if calibration.defined_at is not None:
-        measured, columns = _probabilistic(outputs, calibration.defined_at, bins, "")
+    if scale.defined_at is not None:
+        measured, columns = _probabilistic(outputs, scale.defined_at, bins, "")
         found += measured
         predictions |= columns
-    if calibration.temperature is not None:
-        found.append(Measurement("temperature", calibration.temperature, calibration.fitted_on))
-        found += _probabilistic(outputs, calibration.temperature, bins, "_calibrated")[0]
+    if scale.temperature is not None:
+        found.append(Measurement("temperature", scale.temperature, scale.fitted_on))
+        found += _probabilistic(outputs, scale.temperature, bins, "_calibrated")[0]
     rows = {name: column.numpy() for name, column in predictions.items()}
     groups = _groups("accuracy", hits, outputs.targets, setting.groups())
     if setting.experiences:
         told = _task_incremental(outputs, setting.experiences)
         found.append(_mean(TASK, told))
         groups += _groups(TASK, told, outputs.targets, setting.groups())
-    return Findings(found + groups + per_class, rows, calibration.notes)
+    return Findings(found + groups + per_class, rows, scale.notes)
 
 
 def class_means(classifier: Classifier, setting: Setting) -> tuple[Tensor, Tensor]:
@@ -139,35 +133,11 @@ def class_means(classifier: Classifier, setting: Setting) -> tuple[Tensor, Tenso
     return normalise(sums).float(), known
 
 
-@dataclass(frozen=True)
-class _Calibration:
-    """At which temperature the logits are log-probabilities (None: at none that is known), and why."""
-
-    defined_at: float | None
-    temperature: float | None
-    fitted_on: int
-    notes: list[str]
-
-
-def _calibration(classifier: Classifier, setting: Setting, split: str) -> _Calibration:
-    bounded = classifier.criterion.bounded_logits
-    held_out = setting.dataset.validation
-    if held_out is not None and len(held_out) and split != "validation":
-        outputs = collect(classifier, held_out, setting)
-        temperature = fit_temperature(outputs.logits, outputs.targets)
-        note = f"temperature fitted on {len(held_out)} held-out training images"
-        if temperature in (SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE):
-            note += f", where the best one lies beyond this end of its range, {temperature:g}"
-        return _Calibration(temperature if bounded else 1.0, temperature, len(held_out), [note])
-    why = (
-        "a temperature fitted on the validation images says nothing about them"
-        if split == "validation"
-        else "there are no held-out training images to fit a temperature on (dataset.validation is 0)"
-    )
-    if bounded:
-        note = f"no negative_log_likelihood and expected_calibration_error: logits are bounded, and {why}"
-        return _Calibration(None, None, 0, [note])
-    return _Calibration(1.0, None, 0, [f"not calibrated: {why}"])
+def _scaling(classifier: Classifier, setting: Setting, split: str) -> Scaling:
+    if split == "validation":
+        why = "a temperature fitted on the validation images says nothing about them"
+        return scaling(classifier, setting, None, otherwise=why)
+    return scaling(classifier, setting, setting.dataset.validation)
 
 
 def _probabilistic(

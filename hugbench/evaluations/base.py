@@ -75,6 +75,13 @@ class Setting:
             return None
         return torch.cat([torch.empty(0, dtype=torch.int64), *self.experiences[: self.experience]])
 
+    @property
+    def in_play(self) -> Tensor:
+        """The classes to measure, int64, ascending: in a stream those seen so far, if any were; else all."""
+        if self.seen is None or not len(self.seen):
+            return torch.arange(len(self.dataset.classes))
+        return self.seen.sort().values
+
     def groups(self) -> dict[str, Tensor]:
         """Every group of classes by name: the subsets, and in a stream seen and experience:1, ...."""
         by_number = {f"{EXPERIENCE}{number}": labels for number, labels in enumerate(self.experiences, 1)}

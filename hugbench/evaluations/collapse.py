@@ -90,7 +90,7 @@ def collapse(
         del train
         _measure(found, "test", _see(classifier, setting, "test"), proxies, centres)
     if proxies is not None:
-        labels = _classes(setting)
+        labels = setting.in_play
         found.add("simplex_etf_error", geometry.simplex_etf_error(proxies[labels]), 0, "proxies")
         _energies(found, "inter_energy", proxies[labels], 0, "proxies")
         if proxies.shape[1] == PLANE:
@@ -173,19 +173,11 @@ class _Seen:
     indices: Tensor
 
 
-def _classes(setting: Setting) -> Tensor:
-    """The classes to measure, int64, ascending: in a stream those seen so far, if any were."""
-    seen = setting.seen
-    if seen is None or not len(seen):
-        return torch.arange(len(setting.dataset.classes))
-    return seen.sort().values
-
-
 def _see(classifier: Classifier, setting: Setting, split: Literal["train", "test"]) -> _Seen:
     """Features and predicted labels of every image to measure; the logits are not kept."""
     dataset = setting.dataset
     images = dataset.train if split == "train" else dataset.test
-    classes = _classes(setting)
+    classes = setting.in_play
     kept = torch.isin(images.targets, classes).nonzero().flatten()
     if len(kept) < len(images):
         images = images.subset(kept)

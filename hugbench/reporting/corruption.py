@@ -8,10 +8,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from hugbench.evaluations.corruption.arguments import FAMILIES, described
+from hugbench.reporting.ending import Block, Place, at_the_end
 from hugbench.reporting.judged import caption, judged_table, means_table
 from hugbench.reporting.stream import stream_numbers
 from hugbench.reporting.tables import mean_and_half_width
-from hugbench.results.comparison import Arm, Comparison, Group, Quantity
+from hugbench.results.comparison import Arm, Comparison, Group
 from hugbench.results.corruption import CLEAN, CORRUPTED, EVALUATION
 from hugbench.results.statistics import mean_interval
 
@@ -20,31 +21,14 @@ MOST_KINDS = 5
 
 FREQUENCIES = ("many", "medium", "few")
 
-Block = tuple[str, str, str, str]
-Place = tuple[str, str, str, int | None]
-"""Metric, condition, subset, severity."""
-
 
 def corruption_tables(comparison: Comparison) -> dict[Block, list[RenderableType]]:
     """What the corruption evaluations found at the end of each block's runs, each with its caption."""
-    last: dict[Block, int] = {}
-    for group in comparison.groups:
-        of = group.quantity
-        last[of.block] = max(last.get(of.block, 0), of.experience or 0)
-    found: dict[Block, dict[str, dict[Place, Group]]] = {}
-    for group in comparison.groups:
-        of = group.quantity
-        if _named(of) and of.epoch is None and (of.experience or 0) == last[of.block]:
-            groups = found.setdefault(of.block, {}).setdefault(of.evaluation, {})
-            groups[of.metric, of.condition, of.subset, of.severity] = group
+    found = at_the_end(comparison, EVALUATION)
     return {
         block: [part for groups in evaluations.values() for part in _tables(comparison, groups)]
         for block, evaluations in found.items()
     }
-
-
-def _named(of: Quantity) -> bool:
-    return of.evaluation.partition("(")[0] == EVALUATION
 
 
 def _tables(comparison: Comparison, groups: Mapping[Place, Group]) -> list[RenderableType]:

@@ -16,6 +16,11 @@ from hugbench.results.statistics import Interval
 _FRACTIONS = {
     "error",
     "expected_calibration_error",
+    "expected_calibration_error_equal_mass",
+    "auroc",
+    "fpr_at_95_tpr",
+    "aupr_in",
+    "aupr_out",
     "mean_corruption_error",
     "forgetting",
     "forgetting_initial",
@@ -40,7 +45,7 @@ def duration(seconds: float) -> str:
 
 def is_fraction(metric: str) -> bool:
     """Whether a metric lies in [0, 1], so that reports give it in per cent."""
-    name = metric.rpartition(".")[2]
+    name = metric.rpartition(".")[2].removesuffix("_calibrated")
     return name.endswith(("accuracy", "agreement", "agreement_on_sphere")) or name in _FRACTIONS
 
 

@@ -22,6 +22,7 @@ Verdict = Literal[
 _LOWER = {
     "negative_log_likelihood",
     "expected_calibration_error",
+    "expected_calibration_error_equal_mass",
     "error",
     "mean_corruption_error",
     "relative_mean_corruption_error",
@@ -149,7 +150,7 @@ class Comparison:
 
 def direction(metric: str) -> Direction:
     """Whether more of a metric is better; neutral for what is neither, such as a temperature."""
-    name = metric.rpartition(".")[2]
+    name = metric.rpartition(".")[2].removesuffix("_calibrated")
     if name in _LOWER:
         return "lower"
     return "higher" if name in _HIGHER or name.endswith("accuracy") else "neutral"

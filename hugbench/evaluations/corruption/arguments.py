@@ -25,8 +25,9 @@ def check(
     source: str,
     folder: str | None,
     frost_dir: str | None,
+    **_: object,
 ) -> None:
-    """See that the arguments of the evaluation make sense together.
+    """See that the arguments make sense together, of this and of any evaluation that takes these, too.
 
     Raises:
         UserError: a kind or a severity that does not exist, none or one twice, or a folder that the

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hugbench.data.augment import to_float
 from hugbench.evaluations.base import Findings, Measurement, Setting
 from hugbench.evaluations.corruption.arguments import described
 from hugbench.evaluations.corruption.origin import FromFolder, Own, source_of
-from hugbench.models import Classifier, evaluating
+from hugbench.evaluations.corruption.passing import Condition, each_condition
+from hugbench.models import Classifier
 from hugbench.results.corruption import CLEAN, CORRUPTED
 from hugbench.types import Corruption, NonNegativeInt, Severity
 
@@ -105,26 +105,17 @@ def corruption(
 
 
 def _predictions(
-    classifier: Classifier, setting: Setting, origin: Own | FromFolder, conditions: Sequence[tuple[str, int]]
+    classifier: Classifier, setting: Setting, origin: Own | FromFolder, conditions: Sequence[Condition]
 ) -> Tensor:
-    """The label given to every image (N of them): clean, then under every condition; int32 (1 + K, N), CPU.
+    """The label given to every image (N of them), clean, then under every condition: int32 (1 + K, N)."""
+    shape = 1 + len(conditions), len(setting.dataset.test)
+    predicted = torch.empty(shape, dtype=torch.int32, device=setting.device)
 
-    One pass over the images: a batch is corrupted in every way before the next is fetched.
-    """
-    images = setting.dataset.test
-    predicted = torch.empty(1 + len(conditions), len(images), dtype=torch.int32)
-    with evaluating(classifier), torch.random.fork_rng(devices=[]), torch.no_grad():
-        for pixels, _, indices in images.batches(setting.batch_size, setting.device):
-            answers = [_labels(classifier, pixels)]
-            for kind, severity in conditions:
-                answers.append(_labels(classifier, origin.images(pixels, kind, severity, indices)))
-            predicted[:, indices] = torch.stack(answers).cpu()
-    return predicted
+    def keep(number: int, logits: Tensor, indices: Tensor) -> None:
+        predicted[number, indices.to(predicted.device)] = logits.argmax(dim=1).to(torch.int32)
 
-
-def _labels(classifier: Classifier, pixels: Tensor) -> Tensor:
-    logits: Tensor = classifier(to_float(pixels))
-    return logits.argmax(dim=1).to(torch.int32)
+    each_condition(classifier, setting, origin, conditions, keep)
+    return predicted.cpu()
 
 
 def _measurements(
@@ -149,9 +140,7 @@ def _measurements(
                     yield Measurement("accuracy", value, n, kind, severity, subset)
 
 
-def _columns(
-    predicted: Tensor, targets: Tensor, conditions: Sequence[tuple[str, int]]
-) -> dict[str, np.ndarray]:
+def _columns(predicted: Tensor, targets: Tensor, conditions: Sequence[Condition]) -> dict[str, np.ndarray]:
     """One row per condition and image, conditions outermost."""
     count = len(targets)
     names = np.array([CLEAN, *(kind for kind, _ in conditions)], dtype=object)

@@ -13,7 +13,7 @@ from hugbench.criteria.hug import HUG
 from hugbench.criteria.softmax import CrossEntropy
 from hugbench.errors import UserError
 from hugbench.evaluations.accuracy import accuracy, class_means
-from hugbench.evaluations.calibration import expected_calibration_error, fit_temperature
+from hugbench.evaluations.probability import expected_calibration_error, fit_temperature
 from tests.unit.evaluations.conftest import dataset, levels, mirror
 
 

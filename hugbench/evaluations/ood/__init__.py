@@ -1,0 +1,1 @@
+"""Out-of-distribution detection: scores, their metrics, and the data sets that they are asked about."""
