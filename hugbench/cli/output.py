@@ -1,0 +1,57 @@
+"""What verbs print: tables, progress, JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hugbench.api import PlanReport
+
+
+def progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
+    """Print a plan, its runs and how far they are."""
+    from hugbench.reporting.terminal import duration
+
+    if as_json:
+        print_json(report.to_json())
+        return
+    shown = report.entries if every_run else report.entries[:20]
+    rows = [
+        [
+            e.planned.run.run_id,
+            e.planned.label,
+            e.planned.variant or "-",
+            str(e.planned.run.seed),
+            e.state,
+            f"{e.epoch}/{e.planned.run.epochs}",
+            e.error or "",
+        ]
+        for e in shown
+    ]
+    table(report.plan.suite, ["run", "criterion", "variant", "seed", "state", "epochs", "error"], rows)
+    if len(shown) < len(report.entries):
+        typer.echo(f"... and {len(report.entries) - len(shown)} more; `hugbench status` shows all")
+    counts = ", ".join(f"{count} {state}" for state, count in report.counts().items())
+    left = (
+        "unknown until a run like these has finished an epoch"
+        if report.seconds is None
+        else f"about {duration(report.seconds)}"
+    )
+    typer.echo(f"{len(report.entries)} runs: {counts}; time left: {left}")
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a plain table."""
+    from rich.console import Console
+
+    from hugbench.reporting.tables import simple_table
+
+    Console().print(simple_table(title, columns, rows))
+
+
+def print_json(value: Any) -> None:
+    """Print JSON, indented."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

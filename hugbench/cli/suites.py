@@ -1,0 +1,211 @@
+"""Verbs on a suite: run, plan, status, validate, records, cards."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hugbench.cli.options import (
+    NO_LIST,
+    Criteria,
+    Data,
+    Json,
+    Results,
+    Seeds,
+    Setting,
+    Smoke,
+    SuiteName,
+    seeds_of,
+)
+from hugbench.cli.output import print_json, progress
+
+
+def run(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    results: Results = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    smoke: Smoke = False,
+    track: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="Log to tensorboard, wandb or mlflow as well. Repeatable."),
+    ] = NO_LIST,
+    as_json: Json = False,
+) -> None:
+    """Run what is missing of a suite and compare every criterion with the baseline."""
+    from rich.console import Console
+
+    from hugbench import api
+    from hugbench.reporting.live import observer
+    from hugbench.reporting.terminal import outcome_report
+
+    console = Console(stderr=as_json)
+    with observer(console.is_terminal, console) as watch:
+        outcome = api.run(
+            suite,
+            settings=settings,
+            seeds=seeds_of(seeds),
+            criteria=criteria,
+            data=data,
+            results=results,
+            device=device,
+            smoke=smoke,
+            track=track,
+            observer=watch,
+        )
+    if as_json:
+        print_json(outcome.to_json())
+    else:
+        outcome_report(
+            outcome.comparison, outcome.failed, outcome.notes, outcome.folder, console, outcome.pictures
+        )
+    if outcome.failed:
+        raise typer.Exit(3)
+
+
+def plan(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    results: Results = Path("results"),
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a suite would run, what of it is done, and an estimate of the time."""
+    from hugbench import api
+
+    report = api.plan(
+        suite,
+        settings=settings,
+        seeds=seeds_of(seeds),
+        criteria=criteria,
+        data=data,
+        results=results,
+        smoke=smoke,
+    )
+    progress(report, as_json, every_run=False)
+
+
+def status(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    results: Results = Path("results"),
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far a suite is, run by run."""
+    from hugbench import api
+
+    report = api.status(
+        suite,
+        settings=settings,
+        seeds=seeds_of(seeds),
+        criteria=criteria,
+        data=data,
+        results=results,
+        smoke=smoke,
+    )
+    progress(report, as_json, every_run=True)
+
+
+def validate(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Check a suite without running anything."""
+    from hugbench import api
+    from hugbench.suite.plan import make_plan
+
+    loaded = api.validate(suite, settings=settings, seeds=seeds_of(seeds), criteria=criteria, data=data)
+    runs = len(make_plan(loaded).distinct())
+    if as_json:
+        print_json({"suite": loaded.name, "source": str(loaded.source), "valid": True, "runs": runs})
+    else:
+        typer.echo(f"{loaded.source}: valid, {runs} runs")
+
+
+def records(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    results: Results = Path("results"),
+    smoke: Smoke = False,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Print every number of a suite: a flat table, CSV or a JSON array."""
+    from hugbench import api
+    from hugbench.results.records import COLUMNS
+
+    rows = api.records(
+        suite,
+        settings=settings,
+        seeds=seeds_of(seeds),
+        criteria=criteria,
+        data=data,
+        results=results,
+        smoke=smoke,
+    )
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        import csv
+
+        writer = csv.DictWriter(sys.stdout, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        from rich.console import Console
+
+        from hugbench.reporting.terminal import records_table
+
+        Console().print(records_table(rows))
+
+
+def cards(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    results: Results = Path("results"),
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Print the reliability card of every adversarial figure of a suite: its checks, numbers and verdict."""
+    from hugbench import api
+
+    found = api.cards(
+        suite,
+        settings=settings,
+        seeds=seeds_of(seeds),
+        criteria=criteria,
+        data=data,
+        results=results,
+        smoke=smoke,
+    )
+    if as_json:
+        print_json(found)
+    else:
+        from rich.console import Console
+
+        from hugbench.reporting.card import cards_report
+
+        Console().print(cards_report(found))
