@@ -61,6 +61,7 @@ class Paired:
         test: where `p_value` comes from.
         sign_flip: two-sided p of the exact sign-flip test; None below 3 and above 30 seeds.
         note: what limits the reading, a clause; empty if nothing does.
+        std: sample standard deviation of the differences; None below 2 seeds.
     """
 
     mean: float | None
@@ -72,6 +73,7 @@ class Paired:
     test: Test
     sign_flip: float | None
     note: str
+    std: float | None = None
 
     def can_reach(self, alpha: float) -> bool:
         """Whether `test` could give a p of at most `alpha` with this many seeds, had it gone well."""
@@ -99,7 +101,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
         return Interval(values[0], None, None, 1, None)
     mean = values[0] if min(values) == max(values) else math.fsum(values) / n
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = _t_quantile(n - 1, level) * std / math.sqrt(n)
+    half = t_quantile(n - 1, level) * std / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, std)
 
 
@@ -122,8 +124,10 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float], l
     n, interval = len(seeds), mean_interval(differences, level)
     flip = sign_flip_p(differences) if SMALLEST_T <= n <= LARGEST_EXACT else None
     p_value, test = _test(interval)
-    note = _note(interval, 1 - level)
-    return Paired(interval.mean, interval.low, interval.high, n, seeds, p_value, test, flip, note)
+    note = limits(interval, 1 - level)
+    return Paired(
+        interval.mean, interval.low, interval.high, n, seeds, p_value, test, flip, note, interval.std
+    )
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
@@ -188,7 +192,8 @@ def _test(interval: Interval) -> tuple[float | None, Test]:
     return float(2 * stdtr(interval.n - 1, -abs(t))), "paired t"
 
 
-def _note(interval: Interval, alpha: float) -> str:
+def limits(interval: Interval, alpha: float) -> str:
+    """What limits the reading of a mean paired difference, a clause; empty if nothing does."""
     n = interval.n
     if n == 1:
         return "no interval and no test with 1 seed"
@@ -207,7 +212,7 @@ def _note(interval: Interval, alpha: float) -> str:
 
 
 @lru_cache(maxsize=256)
-def _t_quantile(degrees: int, level: float) -> float:
+def t_quantile(degrees: int, level: float) -> float:
     """The t that |T| stays below with probability `level`."""
     from scipy.special import stdtrit
 
