@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from hugbench.results.cells import Cells, Quantity, named
 from hugbench.results.statistics import Interval, Paired, mean_interval, paired_difference
 
-LEVEL = 0.95
+__all__ = ["Arm", "Comparison", "Group", "Quantity", "compare_records", "direction"]
 
-RELIABILITY = ("PASS", "WARN", "FAIL")
-"""Verdicts of a figure's own checks, from good to bad. What FAILs is called unreliable, and not judged."""
+LEVEL = 0.95
 
 Direction = Literal["higher", "lower", "neutral"]
 Verdict = Literal[
@@ -34,27 +33,6 @@ _LOWER = {
     "forgetting_initial",
 }
 _HIGHER = {"backward_transfer", "forward_transfer", "auroc", "aupr_in", "aupr_out"}
-
-
-class Quantity(NamedTuple):
-    """What a number is of, and where it was measured: all of a record but criterion, seed and value."""
-
-    dataset: str
-    backbone: str
-    protocol: str
-    variant: str
-    evaluation: str
-    metric: str
-    condition: str
-    severity: int | None
-    experience: int | None
-    epoch: int | None
-    subset: str
-
-    @property
-    def block(self) -> tuple[str, str, str, str]:
-        """(dataset, backbone, protocol, variant): the models that are compared with each other."""
-        return self[:4]
 
 
 @dataclass(frozen=True)
@@ -175,67 +153,24 @@ def compare_records(
         criteria: every label that should appear, in order; by default as the rows come.
         seeds: seeds that every arm should have; by default those that any arm has.
     """
-    table = _Table()
+    table = Cells()
     for row in rows:
         table.add(row)
     labels = tuple(dict.fromkeys([*(criteria or ()), *table.criteria]))
     groups = tuple(_group(table, quantity, labels, baseline, seeds) for quantity in table.cells)
     absent = [block for block, found in table.seen.items() if baseline not in found]
-    notes = [f"no run of the baseline {baseline} is finished for {_named(block)}" for block in absent]
+    notes = [f"no run of the baseline {baseline} is finished for {named(block)}" for block in absent]
     return Comparison(baseline, labels, LEVEL, groups, (*notes, *table.clashes))
 
 
-class _Table:
-    """The records by quantity, criterion and seed."""
-
-    def __init__(self) -> None:
-        self.cells: dict[Quantity, dict[str, dict[int, float | None]]] = {}
-        self.images: dict[Quantity, int] = {}
-        self.criteria: dict[str, None] = {}
-        self.seen: dict[tuple[str, str, str, str], dict[str, None]] = {}
-        self.seeds: dict[tuple[str, str, str, str], set[int]] = {}
-        self.reliability: dict[tuple[Quantity, str], str] = {}
-        self.clashes: dict[str, None] = {}
-        self._clashing: set[tuple[Quantity, str, int]] = set()
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        quantity = Quantity(*[row[name] for name in Quantity._fields])
-        criterion, seed, value = row["criterion"], row["seed"], _finite(row["value"])
-        self.criteria[criterion] = None
-        self.seen.setdefault(quantity.block, {})[criterion] = None
-        self.seeds.setdefault(quantity.block, set()).add(seed)
-        self.images[quantity] = min(row["n"], self.images.get(quantity, row["n"]))
-        cell = self.cells.setdefault(quantity, {}).setdefault(criterion, {})
-        if verdict := row.get("reliability"):
-            worst = max(verdict, self.reliability.get((quantity, criterion), verdict), key=RELIABILITY.index)
-            self.reliability[quantity, criterion] = worst
-        place = quantity, criterion, seed
-        if place in self._clashing or (seed in cell and cell[seed] != value):
-            self._clash(place)
-            cell.pop(seed, None)
-        else:
-            cell[seed] = value
-
-    def _clash(self, place: tuple[Quantity, str, int]) -> None:
-        """Two numbers claim one place: neither is taken, and the reader is told."""
-        quantity, criterion, _ = place
-        self._clashing.add(place)
-        self.clashes[
-            f"{criterion}, {_named(quantity.block)}, {quantity.evaluation}: several values for the same "
-            "metric and seed, which the records cannot tell apart; they are left out"
-        ] = None
-
-
 def _group(
-    table: _Table, quantity: Quantity, labels: tuple[str, ...], baseline: str, seeds: Sequence[int] | None
+    table: Cells, quantity: Quantity, labels: tuple[str, ...], baseline: str, seeds: Sequence[int] | None
 ) -> Group:
-    cells = table.cells[quantity]
     expected = table.seeds[quantity.block] if seeds is None else set(seeds)
-    reference = _values(cells.get(baseline, {}))
+    reference = table.values(quantity, baseline)
     arms = []
     for label in labels:
-        cell = cells.get(label, {})
-        values = _values(cell)
+        values = table.values(quantity, label)
         difference = None
         if label != baseline and values and reference:
             difference = paired_difference(values, reference, LEVEL)
@@ -246,8 +181,8 @@ def _group(
                 mean_interval(list(values.values()), LEVEL) if values else None,
                 difference,
                 "baseline" if label == baseline else _verdict(difference, quantity, table, label, baseline),
-                tuple(sorted(expected - cell.keys())),
-                tuple(sorted(cell.keys() - values.keys())),
+                table.missing(quantity, label, expected),
+                table.not_finite(quantity, label),
                 table.reliability.get((quantity, label)),
             )
         )
@@ -255,7 +190,7 @@ def _group(
 
 
 def _verdict(
-    difference: Paired | None, quantity: Quantity, table: _Table, label: str, baseline: str
+    difference: Paired | None, quantity: Quantity, table: Cells, label: str, baseline: str
 ) -> Verdict:
     alpha, better = 1 - LEVEL, direction(quantity.metric)
     if "FAIL" in (table.reliability.get((quantity, name)) for name in (label, baseline)):
@@ -271,15 +206,3 @@ def _verdict(
     if better == "neutral":
         return "differs"
     return "better" if (difference.mean > 0) == (better == "higher") else "worse"
-
-
-def _values(cell: Mapping[int, float | None]) -> dict[int, float]:
-    return {seed: value for seed, value in sorted(cell.items()) if value is not None}
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _named(block: tuple[str, str, str, str]) -> str:
-    return ", ".join(part for part in block if part)

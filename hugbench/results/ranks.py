@@ -102,7 +102,7 @@ def studentised_range(k: int, alpha: float) -> float:
 
 
 def _friedman(ranks: NDArray[np.float64]) -> float | None:
-    """(k - 1) Σ_j (Σ_i c_ij)² / Σ_ij c_ij², c being ranks minus (k + 1)/2; None where all tie in every row."""
+    """(k - 1) Σ_j (Σ_i c_ij)² / Σ_ij c_ij², c = rank - (k + 1)/2; None where all tie in every row."""
     k = ranks.shape[1]
     centred = ranks - (k + 1) / 2
     spread = float((centred**2).sum())
