@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hugbench.data import catalogue
 from hugbench.errors import standing
 from hugbench.results.cards import collect_cards
-from hugbench.results.records import collect_records
+from hugbench.results.measured import planned_runs, records_of
 from hugbench.results.store import RunFolder, Status, writable
 from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.loader import Suite, load_suite
@@ -248,7 +248,7 @@ def records(
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = _made(loaded, data, Path(results), smoke)
-    return collect_records(made, root)[0]
+    return records_of(planned_runs(made, root), made.baseline)[0]
 
 
 def cards(
@@ -365,7 +365,7 @@ def _outcome(made: Plan, root: Path) -> Outcome:
     from hugbench.reporting.pictures import collapse_pictures
     from hugbench.results.comparison import compare_records
 
-    rows, damaged = collect_records(made, root)
+    rows, damaged = records_of(planned_runs(made, root), made.baseline)
     statuses = {p.run.run_id: RunFolder(root, p.run.run_id).status() for p in made.distinct()}
     keys = {p.run.run_id: made.keys(p) for p in made.distinct()}
     failed = {

@@ -16,6 +16,7 @@ from hugbench.evaluations.base import Findings, Measurement, Setting
 from hugbench.execution.events import Evaluated
 from hugbench.models import Classifier
 from hugbench.registry import load_target
+from hugbench.results.records import SCHEMA
 from hugbench.results.store import RunFolder, Status
 from hugbench.seeding import seed_everything
 from hugbench.storage import atomic, write_atomic
@@ -74,6 +75,7 @@ def measure(
 
 def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:
     return {
+        "schema": SCHEMA,
         "run_id": run.run_id,
         "criterion": run.criterion.name,
         "dataset": run.dataset.name,

@@ -41,6 +41,11 @@ _PLACE = (
 )
 
 
+def is_corruption(evaluation: str) -> bool:
+    """Whether a label is of this evaluation."""
+    return evaluation.partition("(")[0] == EVALUATION
+
+
 def corruption_rows(rows: Sequence[Row], baseline: str) -> Iterator[Row]:
     """mCE and relative mCE of every criterion, moment and subset that both it and the baseline have.
 
@@ -50,8 +55,12 @@ def corruption_rows(rows: Sequence[Row], baseline: str) -> Iterator[Row]:
     """
     found: dict[tuple[Any, ...], dict[str, dict[str, Row]]] = {}
     for row in rows:
-        named = row["evaluation"].partition("(")[0] == EVALUATION
-        if named and row["metric"] == "accuracy" and row["severity"] is None and row["value"] is not None:
+        if (
+            is_corruption(row["evaluation"])
+            and row["metric"] == "accuracy"
+            and row["severity"] is None
+            and row["value"] is not None
+        ):
             place = tuple(row[name] for name in _PLACE)
             found.setdefault(place, {}).setdefault(row["criterion"], {})[row["condition"]] = row
     for arms in found.values():

@@ -1,8 +1,9 @@
-"""Which numbers answer a suite's question first: a verdict is given on these, the others are asked for."""
+"""Which numbers answer a suite's question: verdicts are on these, the others are there on demand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 PRIMARY: dict[str, tuple[str, ...]] = {
@@ -11,22 +12,49 @@ PRIMARY: dict[str, tuple[str, ...]] = {
 }
 """Metrics by evaluation, most telling first. An evaluation that is not here has its first metric."""
 
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which numbers are shown.
+
+    Attributes:
+        metrics: these only, primary or not; any where empty.
+        evaluations: these only, by name or label; any where empty. One without a primary metric is shown
+            whole when it is named.
+        everything: every metric, and every breakdown (subset, severity, moment), not the primary ones over
+            all images at the end only.
+    """
+
+    metrics: tuple[str, ...] = ()
+    evaluations: tuple[str, ...] = ()
+    everything: bool = False
+
+    def keep(self, evaluation: str, rows: list[Row], experiences: int | None) -> list[Row]:
+        """Of the records of one evaluation of one run, those that are shown."""
+        name = evaluation.partition("(")[0]
+        if self.evaluations and not {name, evaluation} & set(self.evaluations):
+            return []
+        if self.metrics:
+            rows = [row for row in rows if row["metric"] in self.metrics]
+        elif not self.everything and rows:
+            primary = primary_metrics(name, rows[0]["metric"])
+            if primary or not self.evaluations:
+                rows = [row for row in rows if row["metric"] in primary]
+        return rows if self.everything else [row for row in rows if at_end(row, experiences)]
+
 
 def primary_metrics(evaluation: str, first: str) -> tuple[str, ...]:
-    """The primary metrics of an evaluation.
-
-    Args:
-        evaluation: name or label, such as `accuracy(split=validation)`.
-        first: the metric of its first record.
-    """
-    return PRIMARY.get(evaluation.partition("(")[0], (first,))
+    """The primary metrics of an evaluation by name, `first` being the metric of its first record."""
+    return PRIMARY.get(evaluation, (first,))
 
 
 def at_end(row: Mapping[str, Any], experiences: int | None) -> bool:
     """Whether a record is of all images at the end of its run, no part of a finer breakdown."""
     return (
         row["subset"] == "all"
-        and row["severity"] is None
-        and row["epoch"] is None
-        and row["experience"] in (None, experiences)
+        and row.get("severity") is None
+        and row.get("epoch") is None
+        and row.get("experience") in (None, experiences)
     )
