@@ -173,7 +173,7 @@ def plan(
         UserError: as `validate`.
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
-    made, root = _made(loaded, data, Path(results), smoke)
+    made, root = planned(loaded, data, Path(results), smoke)
     from hugbench.results.progress import survey
 
     entries = tuple(PlanEntry(*found) for found in survey(made, root))
@@ -218,7 +218,7 @@ def run(
         UserError: bad input; nothing was started.
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
-    made, root = _made(loaded, data, Path(results), smoke)
+    made, root = planned(loaded, data, Path(results), smoke)
     if wanted := list(track):
         from hugbench.execution.tracking import tracked
 
@@ -247,7 +247,7 @@ def records(
         UserError: as `validate`.
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
-    made, root = _made(loaded, data, Path(results), smoke)
+    made, root = planned(loaded, data, Path(results), smoke)
     return records_of(planned_runs(made, root), made.baseline)[0]
 
 
@@ -314,7 +314,8 @@ def data_folder(data: str | Path | None) -> Path:
     return Path(data or os.environ.get("HUGBENCH_DATA") or "data")
 
 
-def _made(loaded: Suite, data: str | Path | None, results: Path, smoke: bool) -> tuple[Plan, Path]:
+def planned(loaded: Suite, data: str | Path | None, results: Path, smoke: bool) -> tuple[Plan, Path]:
+    """The plan of a suite or of its smoke run, and the folder of its results."""
     made = make_plan(loaded)
     if not smoke:
         return made, results

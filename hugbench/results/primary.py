@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from hugbench.results.cells import Block, Quantity
 
 PRIMARY: dict[str, tuple[str, ...]] = {
     "accuracy": ("accuracy", "average_incremental_accuracy", "forgetting"),
@@ -48,6 +50,23 @@ class Choice:
 def primary_metrics(evaluation: str, first: str) -> tuple[str, ...]:
     """The primary metrics of an evaluation by name, `first` being the metric of its first record."""
     return PRIMARY.get(evaluation, (first,))
+
+
+def primary_of(quantities: Iterable[Quantity]) -> set[Quantity]:
+    """Which quantities are primary, of those that there are, in the order of the records."""
+    known = list(quantities)
+    first: dict[str, str] = {}
+    last: dict[Block, int] = {}
+    for quantity in known:
+        first.setdefault(quantity.evaluation, quantity.metric)
+        last[quantity.block] = max(last.get(quantity.block, 0), quantity.experience or 0)
+    return {
+        quantity
+        for quantity in known
+        if at_end(quantity._asdict(), last[quantity.block])
+        and quantity.metric
+        in primary_metrics(quantity.evaluation.partition("(")[0], first[quantity.evaluation])
+    }
 
 
 def at_end(row: Mapping[str, Any], experiences: int | None) -> bool:

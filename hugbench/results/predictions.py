@@ -1,0 +1,146 @@
+"""Per-example predictions behind a difference: the bootstrap over images, and McNemar's test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hugbench.results.cells import Block, Quantity
+from hugbench.results.contrasts import BEFORE, LEVEL, Bootstrap, Contrast
+from hugbench.results.mcnemar import mcnemar
+from hugbench.results.measured import Measured
+from hugbench.results.resampling import bootstrap_intervals
+
+COLUMNS = {"nearest_class_mean_accuracy": "nearest_class_mean"}
+"""Column of the predicted label by metric, where it is not `prediction`."""
+
+Table = Mapping[str, NDArray[Any]]
+
+
+class Place(NamedTuple):
+    """Of what predictions are: one evaluation, at its end, of one run."""
+
+    block: Block
+    criterion: str
+    evaluation: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Which images are right: a digest of which images (and labels) they are, and bool (N,)."""
+
+    images: str
+    right: NDArray[np.bool_]
+
+
+class Predictions:
+    """The predictions of runs, each file read once, when it is asked for.
+
+    `notes` has a sentence for each file that is damaged or absent.
+    """
+
+    def __init__(self, runs: Iterable[Measured]) -> None:
+        self.notes: list[str] = []
+        self._files: dict[Place, tuple[Measured, str]] = {}
+        self._tables: dict[tuple[str, str], Table | None] = {}
+        for run in runs:
+            for key, evaluation in run.questions.items():
+                if "." not in key and key in run.status.evaluations:
+                    self._files[Place(run.block, run.label, evaluation, run.seed)] = run, key
+
+    def hits(self, quantity: Quantity, criterion: str, seed: int, value: float) -> Hits | None:
+        """Which images a run has right, if that is what a number is the mean of; None where it is not."""
+        if quantity.subset != "all" or quantity.epoch is not None:
+            return None
+        place = Place(quantity.block, criterion, quantity.evaluation, seed)
+        if place not in self._files:
+            return None
+        run, key = self._files[place]
+        table = self._table(run, key)
+        column = COLUMNS.get(quantity.metric, "prediction")
+        if table is None or "target" not in table or column not in table:
+            return None
+        rows = np.ones(len(table["target"]), bool)
+        for name, wanted in (("condition", quantity.condition), ("severity", quantity.severity)):
+            if name in table:
+                rows &= table[name] == wanted
+        target, right = table["target"][rows], (table[column] == table["target"])[rows]
+        if not len(right) or abs(float(right.mean()) - value) > 1e-9:
+            return None
+        index = table["index"][rows] if "index" in table else np.arange(len(right))
+        order = np.argsort(index, kind="stable")
+        digest = hashlib.sha256(index[order].tobytes() + target[order].tobytes()).hexdigest()
+        return Hits(digest, right[order])
+
+    def _table(self, run: Measured, key: str) -> Table | None:
+        path = run.folder.predictions_file(key)
+        if (run.folder.run_id, str(path)) not in self._tables:
+            self._tables[run.folder.run_id, str(path)] = self._read(run, key)
+        return self._tables[run.folder.run_id, str(path)]
+
+    def _read(self, run: Measured, key: str) -> Table | None:
+        path = run.folder.predictions_file(key)
+        if reason := run.folder.damaged(run.status, path):
+            self.notes.append(f"{run.folder.run_id}: {reason}; no bootstrap and no McNemar's test of it")
+            return None
+        import pyarrow.parquet
+
+        names = ("index", "target", "condition", "severity", "prediction", *COLUMNS.values())
+        file = pyarrow.parquet.ParquetFile(path)
+        there = [name for name in names if name in file.schema_arrow.names]
+        found = file.read(columns=there, use_threads=False)
+        return {name: found.column(name).to_numpy() for name in there}
+
+
+def with_predictions(
+    lines: Sequence[Contrast], first: Predictions, second: Predictions, draws: int
+) -> list[Contrast]:
+    """The lines with bootstrap intervals and McNemar's test, where the numbers are shares of images.
+
+    Args:
+        lines: of a comparison.
+        first: the predictions of the criteria.
+        second: those of what they are compared with.
+        draws: of the bootstrap; 0 for none.
+    """
+    lines = list(lines)
+    alike: dict[tuple[str, tuple[int, ...]], list[tuple[int, NDArray[np.int8]]]] = defaultdict(list)
+    for place, line in enumerate(lines):
+        pairs = _pairs(line, first, second)
+        if not pairs:
+            continue
+        lines[place] = replace(
+            line, mcnemar={seed: mcnemar(one.right, other.right) for seed, (one, other) in pairs.items()}
+        )
+        images = {hits.images for pair in pairs.values() for hits in pair}
+        if len(images) == 1:
+            rows = [one.right.astype(np.int8) - other.right for one, other in pairs.values()]
+            alike[images.pop(), tuple(pairs)].append((place, np.stack(rows)))
+    for (_, seeds), members in alike.items() if draws else ():
+        intervals = bootstrap_intervals(np.stack([rows for _, rows in members]), draws, level=LEVEL)
+        for (place, of_images), (low, high) in zip(members, intervals.tolist(), strict=True):
+            found = Bootstrap(low, high, draws, of_images.shape[1], len(seeds))
+            lines[place] = replace(lines[place], bootstrap=found)
+    return lines
+
+
+def _pairs(line: Contrast, first: Predictions, second: Predictions) -> dict[int, tuple[Hits, Hits]]:
+    """What both have right, by seed; nothing unless it is known for every shared seed."""
+    if line.difference is None or line.reference is None or not line.difference.n:
+        return {}
+    against = line.criterion if line.against == BEFORE else line.against
+    pairs = {}
+    for seed in line.difference.seeds:
+        one = first.hits(line.quantity, line.criterion, seed, line.values[seed])
+        other = one and second.hits(line.quantity, against, seed, line.reference_values[seed])
+        if one is None or other is None or one.images != other.images:
+            return {}
+        pairs[seed] = one, other
+    return pairs
