@@ -1,8 +1,8 @@
 """hugbench: is a training loss really better than cross-entropy, and at what?
 
-The verbs of the command line are functions here (`run`, `plan`, `status`, `validate`, `records`, `cards`,
-`export`, `corrupt`, `show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`, `Criterion` and
-`Classifier`. Each is imported when it is first asked for.
+The verbs of the command line are functions here (`run`, `compare`, `plan`, `status`, `validate`,
+`records`, `cards`, `export`, `corrupt`, `show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`,
+`Criterion` and `Classifier`. Each is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hugbench.api import cards, export, plan, records, run, status, validate
+    from hugbench.comparing import compare
     from hugbench.corrupting import corrupt
     from hugbench.criteria.base import Criterion
     from hugbench.criteria.hug import HUG
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _DOORS = {
     "run": "hugbench.api",
+    "compare": "hugbench.comparing",
     "plan": "hugbench.api",
     "status": "hugbench.api",
     "validate": "hugbench.api",
@@ -47,6 +49,7 @@ __all__ = [
     "Classifier",
     "Criterion",
     "cards",
+    "compare",
     "compare_records",
     "corrupt",
     "doctor",

@@ -245,10 +245,8 @@ def _gaps(lines: Iterable[Contrast], baseline: str) -> list[str]:
     for line in lines:
         where = f"{named(line.quantity.block)}, {line.quantity.evaluation}"
         if line.verdict == "no baseline":
-            notes[
-                f"{where}: nothing of {line.against if line.against != BEFORE else f'{line.criterion} before'} "
-                "is finished, so nothing is tested"
-            ] = None
+            absent = f"{line.criterion} before" if line.against == BEFORE else line.against
+            notes[f"{where}: nothing of {absent} is finished, so nothing is tested"] = None
         elif line.verdict == "no result":
             notes[f"{where}: {line.criterion} has no number there"] = None
         elif line.difference is not None and not line.difference.seeds:

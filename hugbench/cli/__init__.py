@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hugbench.cli import describing, suites, writing
+from hugbench.cli import comparing, describing, suites, writing
 
 app = typer.Typer(
     name="hugbench",
@@ -35,6 +35,7 @@ def options(
 
 
 app.command()(suites.run)
+app.command()(comparing.compare)
 app.command()(suites.plan)
 app.command()(suites.status)
 app.command()(suites.validate)

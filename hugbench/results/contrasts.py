@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hugbench.results.cells import Block, Quantity
+from hugbench.results.cells import Quantity
 from hugbench.results.comparison import direction
 from hugbench.results.mcnemar import McNemar
 from hugbench.results.ranks import Ranking
 from hugbench.results.statistics import Interval, Paired
 
 LEVEL = 0.95
+
+Family = tuple[str, str, str, str, str]
+"""Dataset, backbone, protocol, variant, and which differences between the models there."""
 
 BEFORE = "before"
 """What a criterion is compared with where it is compared with itself."""
@@ -31,6 +34,18 @@ Verdict = Literal[
     "no result",
     "no baseline",
 ]
+
+
+def family_of(quantity: Quantity, primary: bool) -> Family:
+    """What is corrected together: what answers the question, apart from the rest; test images, apart from
+    held-out ones, which one chooses by."""
+    what = "primary differences" if primary else "other differences"
+    return (*quantity.block, f"{what} on held-out images" if held_out(quantity) else what)
+
+
+def held_out(quantity: Quantity) -> bool:
+    """Whether the images are held-out training images and no test images."""
+    return "split=validation" in quantity.evaluation
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,7 @@ class Contrast:
         reference, reference_values: the same of what it is compared with.
         difference: first minus second; None for the baseline itself, or where either has no value.
         verdict: what may be said, at 5 % after Holm's correction.
-        primary: whether it is one of the numbers that answer the suite's question; the primary ones of a
-            block and the others are corrected apart.
+        primary: whether it is one of the numbers that answer the suite's question.
         missing, not_finite: seeds without a record, seeds whose value is no number.
         reliability: the worst verdict of either figure's own checks; None for none.
         holm: p of the difference after Holm's correction over its family; None where nothing is tested.
@@ -94,12 +108,18 @@ class Contrast:
     bootstrap: Bootstrap | None = None
     mcnemar: Mapping[int, McNemar] | None = None
 
+    @property
+    def family(self) -> Family:
+        """Which differences it is corrected together with."""
+        return family_of(self.quantity, self.primary)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, without NaN or infinity; seeds become strings where they are keys."""
         return {
             **self.quantity._asdict(),
             "direction": direction(self.quantity.metric),
             "primary": self.primary,
+            "family": self.family[-1],
             "criterion": self.criterion,
             "against": self.against,
             "n": self.images,
@@ -151,12 +171,11 @@ class CompareReport:
         """Whether it compares every criterion before and after a change."""
         return any(line.against == BEFORE for line in self.contrasts)
 
-    def families(self) -> dict[tuple[Block, bool], int]:
-        """How many tested differences each family of Holm's correction has, by block and primary or not."""
-        sizes: dict[tuple[Block, bool], int] = {}
+    def families(self) -> dict[Family, int]:
+        """How many tested differences each family of Holm's correction has."""
+        sizes: dict[Family, int] = {}
         for line in self.contrasts:
-            family = line.quantity.block, line.primary
-            sizes[family] = sizes.get(family, 0) + (line.holm is not None)
+            sizes[line.family] = sizes.get(line.family, 0) + (line.holm is not None)
         return sizes
 
     def to_json(self) -> dict[str, Any]:
@@ -168,8 +187,12 @@ class CompareReport:
             "sources": dict(self.sources),
             "runs": {label: list(ids) for label, ids in self.runs.items()},
             "families": [
-                {**dict(zip(Quantity._fields, block, strict=False)), "primary": primary, "tested": size}
-                for (block, primary), size in self.families().items()
+                {
+                    **dict(zip(Quantity._fields[:4], family[:-1], strict=True)),
+                    "family": family[-1],
+                    "tested": size,
+                }
+                for family, size in self.families().items()
             ],
             "notes": list(self.notes),
             "ranking": self.ranking and self.ranking.to_json(),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hugbench import registry
+from hugbench.results.cells import named
 from hugbench.results.measured import Measured, Specification
 from hugbench.results.store import RunFolder
 from hugbench.suite import plugins
@@ -142,7 +143,13 @@ def told_apart(runs: Sequence[Measured]) -> tuple[list[Measured], list[str]]:
             told = _told(run, differing)
             labels[id(run)] = f"{label}({told})" if told else label
     labelled = [replace(run, label=labels[id(run)]) for run in apart]
-    for block, found in _grouped(labelled, lambda run: run.block).items():
+    blocks = _grouped(labelled, lambda run: run.block)
+    if len(blocks) > 1 and any(len({run.label for run in found}) == 1 for found in blocks.values()):
+        listed = "; ".join(named(block) for block in blocks)
+        notes.append(
+            f"only runs of the same data, model and protocol are compared, and these differ: {listed}"
+        )
+    for block, found in blocks.items():
         if recipes := _differing(found, ("recipe",)):
             what = f"recipes on {block[0]} differ in {_listed(recipes)}"
             notes.append(f"{what}: a difference is not the criterion's alone")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hugbench.results.batch import Values, mean_intervals, paired_differences
 from hugbench.results.cells import RELIABILITY, Block, Cells, Quantity
 from hugbench.results.comparison import direction
-from hugbench.results.contrasts import BEFORE, LEVEL, Contrast, Verdict
+from hugbench.results.contrasts import BEFORE, LEVEL, Contrast, Family, Verdict, family_of
 from hugbench.results.effects import equivalence_p, hedges_g, seeds_to_decide
 from hugbench.results.multiplicity import holm, next_level
 from hugbench.results.primary import primary_of
@@ -129,7 +129,7 @@ def _judged(lines: Sequence[_Line]) -> list[Contrast]:
         line.difference = difference
     _measure_effects(tested)
     levels = _correct(lines)
-    return [_contrast(line, levels[line.quantity.block, line.primary]) for line in lines]
+    return [_contrast(line, levels[family_of(line.quantity, line.primary)]) for line in lines]
 
 
 def _means(groups: Sequence[Values]) -> list[Interval | None]:
@@ -153,15 +153,15 @@ def _measure_effects(lines: Iterable[_Line]) -> None:
             line.effect, line.equivalence = _number(effect), _number(p)
 
 
-def _correct(lines: Iterable[_Line]) -> dict[tuple[Block, bool], float]:
-    """Holm's correction over each block's primary numbers, and over its others.
+def _correct(lines: Iterable[_Line]) -> dict[Family, float]:
+    """Holm's correction over each family.
 
     Returns:
         The level that the next difference of each family would have to reach.
     """
-    families: dict[tuple[Block, bool], list[_Line]] = defaultdict(list)
+    families: dict[Family, list[_Line]] = defaultdict(list)
     for line in lines:
-        families[line.quantity.block, line.primary].append(line)
+        families[family_of(line.quantity, line.primary)].append(line)
     levels = {}
     for family, members in families.items():
         differ = holm([_testable_p(line) for line in members])

@@ -9,10 +9,13 @@ from typing import Any
 from hugbench.results.cells import Block, Quantity
 
 PRIMARY: dict[str, tuple[str, ...]] = {
-    "accuracy": ("accuracy", "average_incremental_accuracy", "forgetting"),
+    "accuracy": ("accuracy", "average_incremental_accuracy"),
     "collapse": (),
 }
-"""Metrics by evaluation, most telling first. An evaluation that is not here has its first metric."""
+"""Metrics by evaluation, most telling first. An evaluation that is not here has its first metric.
+
+Forgetting is none of them: what was never learnt is not forgotten either.
+"""
 
 Row = dict[str, Any]
 

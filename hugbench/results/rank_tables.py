@@ -36,8 +36,8 @@ def rank_criteria(lines: Iterable[Contrast], by: RankBy) -> tuple[Ranking | None
         seeds = _shared(row, criteria)
         if not seeds:
             notes.append(
-                f"ranks: {quantity.evaluation} {quantity.metric} on {quantity.dataset} is left out: not every "
-                "criterion has it on the same seed"
+                f"ranks: {quantity.evaluation} {quantity.metric} on {quantity.dataset} is left out: "
+                "not every criterion has it on the same seed"
             )
             continue
         sign = 1 if direction(quantity.metric) == "higher" else -1

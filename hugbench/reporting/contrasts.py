@@ -1,0 +1,46 @@
+"""A comparison in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hugbench.reporting.sheets import Sheet, legend, sheets, verdicts
+from hugbench.reporting.tables import plain_table
+from hugbench.results.contrasts import CompareReport
+
+_STYLES = {"better": "bold green", "worse": "bold red", "differs": "bold", "no result": "red"}
+
+
+def compare_tables(report: CompareReport) -> RenderableType:
+    """A table for every number, then the verdicts in a sentence each, what the columns are, and notes."""
+    parts: list[RenderableType] = []
+    for sheet in sheets(report):
+        parts += [
+            Text(sheet.title, style="bold"),
+            _table(sheet),
+            Text(),
+            Text(sheet.caption, style="dim"),
+            Text(),
+        ]
+    judged = verdicts(report)
+    parts += [*map(Text, judged), *([Text()] if judged else []), Text(" ".join(legend(report)), style="dim")]
+    sources = "; ".join(
+        name if name == folder else f"{name}: {folder}" for name, folder in report.sources.items()
+    )
+    parts += [Text(sources, style="dim"), *(Text(f"Note: {note}.") for note in report.notes)]
+    return Group(*parts)
+
+
+def _table(sheet: Sheet) -> Table:
+    table = plain_table()
+    table.collapse_padding = True
+    table.add_column(Text(sheet.columns[0]), overflow="fold")
+    for name in sheet.columns[1:-1]:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    table.add_column(Text(sheet.columns[-1]))
+    for *cells, verdict in sheet.rows:
+        style = _STYLES.get(verdict, "dim")
+        table.add_row(*map(Text, cells), Text(verdict, style=style))
+    return table
