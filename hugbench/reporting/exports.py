@@ -72,11 +72,15 @@ def to_csv(report: CompareReport) -> str:
 
 
 def to_json(report: CompareReport) -> str:
-    """`CompareReport.to_json`, each line with its sentence."""
+    """`CompareReport.to_json`, each line with its sentence; a line of text for each."""
     found = report.to_json()
-    for line, told in zip(report.contrasts, found["contrasts"], strict=True):
-        told["sentence"] = sentence(line)
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    lines = [
+        json.dumps({**told, "sentence": sentence(line)}, ensure_ascii=False, allow_nan=False)
+        for line, told in zip(report.contrasts, found.pop("contrasts"), strict=True)
+    ]
+    head = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    body = ",\n  ".join(lines)
+    return f'{head},\n "contrasts": [\n  {body}\n ]\n}}\n'
 
 
 FORMATS: dict[str, Callable[[CompareReport], str]] = {

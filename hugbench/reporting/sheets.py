@@ -13,7 +13,6 @@ from hugbench.results.effects import FEW
 from hugbench.results.ranks import Ranking
 from hugbench.results.statistics import Interval
 
-
 LONGEST_HEADER = 16
 """A column of means has its metric's name up to this length; the title always has it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 RELIABILITY = ("PASS", "WARN", "FAIL")
@@ -34,6 +35,9 @@ class Quantity(NamedTuple):
         return self[:4]
 
 
+_quantity = itemgetter(*Quantity._fields)
+
+
 class Cells:
     """The records by quantity, criterion and seed.
 
@@ -59,11 +63,12 @@ class Cells:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Put a record where it belongs."""
-        quantity = Quantity(*[row[name] for name in Quantity._fields])
+        quantity = Quantity._make(_quantity(row))
+        block = quantity.block
         criterion, seed, value = row["criterion"], row["seed"], _finite(row["value"])
         self.criteria[criterion] = None
-        self.seen.setdefault(quantity.block, {})[criterion] = None
-        self.seeds.setdefault(quantity.block, set()).add(seed)
+        self.seen.setdefault(block, {})[criterion] = None
+        self.seeds.setdefault(block, set()).add(seed)
         self.images[quantity] = min(row["n"], self.images.get(quantity, row["n"]))
         cell = self.cells.setdefault(quantity, {}).setdefault(criterion, {})
         if verdict := row.get("reliability"):

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 Specification = Mapping[str, Any]
 """What a run's `run.yaml` holds."""
 
+_EMPTY: Row = dict.fromkeys(COLUMNS)
+
 Keep = Callable[[str, list[Row], int | None], list[Row]]
 """Of an evaluation (its label) the records to keep; the last is how many experiences its stream has."""
 
@@ -121,6 +123,9 @@ def _by_evaluation(run: Measured, damaged: dict[str, None]) -> dict[str, list[Ro
 
 
 def _labelled(run: Measured, evaluation: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows with all columns and no other, under the run's labels."""
     labels = {"criterion": run.label, "variant": run.block[3], "evaluation": evaluation}
     for row in rows:
-        yield {name: labels.get(name, row.get(name)) for name in COLUMNS}
+        found = {**_EMPTY, **row, **labels}
+        found.pop("schema", None)
+        yield found if len(found) == len(COLUMNS) else {name: found[name] for name in COLUMNS}

@@ -125,7 +125,8 @@ class RunFolder:
         path = self.records_file(key)
         if reason := self.damaged(status, path):
             raise CorruptFile(path, reason)
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        found: list[dict[str, Any]] = json.loads(f"[{','.join(path.read_text().splitlines())}]")
+        return found
 
     def details(self, status: Status, key: str) -> dict[str, Any]:
         """What a finished evaluation tells beside its numbers; empty where it tells nothing.
