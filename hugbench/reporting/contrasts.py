@@ -10,6 +10,7 @@ from hugbench.reporting.sheets import Sheet, legend, sheets, verdicts
 from hugbench.reporting.tables import plain_table
 from hugbench.results.contrasts import CompareReport
 
+MOST_NOTES = 20
 _STYLES = {"better": "bold green", "worse": "bold red", "differs": "bold", "no result": "red"}
 
 
@@ -29,7 +30,9 @@ def compare_tables(report: CompareReport) -> RenderableType:
     sources = "; ".join(
         name if name == folder else f"{name}: {folder}" for name, folder in report.sources.items()
     )
-    parts += [Text(sources, style="dim"), *(Text(f"Note: {note}.") for note in report.notes)]
+    parts += [Text(sources, style="dim"), *(Text(f"Note: {note}.") for note in report.notes[:MOST_NOTES])]
+    if len(report.notes) > MOST_NOTES:
+        parts.append(Text(f"... and {len(report.notes) - MOST_NOTES} more notes; --json has all"))
     return Group(*parts)
 
 

@@ -77,7 +77,10 @@ def _parsed(text: str) -> Specification:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: Specification = yaml.load(text, loader)
+    try:
+        found: Specification = yaml.load(text, loader)
+    except yaml.YAMLError as error:
+        raise ValueError("no YAML") from error
     return found
 
 

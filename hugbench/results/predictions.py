@@ -43,7 +43,7 @@ class Hits:
 class Predictions:
     """The predictions of runs, each file read once, when it is asked for.
 
-    `notes` has a sentence for each file that is damaged or absent.
+    `notes` has a sentence for each file that is damaged.
     """
 
     def __init__(self, runs: Iterable[Measured]) -> None:
@@ -87,6 +87,8 @@ class Predictions:
 
     def _read(self, run: Measured, key: str) -> Table | None:
         path = run.folder.predictions_file(key)
+        if path.relative_to(run.folder.path).as_posix() not in run.status.files:
+            return None
         if reason := run.folder.damaged(run.status, path):
             self.notes.append(f"{run.folder.run_id}: {reason}; no bootstrap and no McNemar's test of it")
             return None
