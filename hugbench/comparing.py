@@ -81,15 +81,16 @@ def compare(
         data=data,
         smoke=smoke,
     )
-    read = [_read(runs, choice) for runs in found.sides]
-    _refuse_unknown(found, choice, [metric for side in read for metric in side[2]])
     members = _members(run for runs in found.sides for run in runs)
-    if len(found.sides) == 2:
-        before, after = (side[0] for side in read)
-        reference = _refuse_baseline(baseline)
-        lines = after_before(after, before, members, tolerance)
+    if not members:
+        raise _nothing(found, choice)
+    two = len(found.sides) == 2
+    reference = _refuse_baseline(baseline) if two else _baseline(baseline, found, members)
+    read = [_read(runs, found.baseline if two else reference, choice) for runs in found.sides]
+    _refuse_unknown(found, choice, [metric for side in read for metric in side[2]])
+    if two:
+        lines = after_before(read[1][0], read[0][0], members, tolerance)
     else:
-        reference = _baseline(baseline, found, members)
         lines = against_baseline(read[0][0], reference, members, tolerance)
     if not lines:
         raise _nothing(found, choice)
@@ -116,7 +117,9 @@ def compare(
     )
 
 
-def _read(runs: Sequence[Measured], choice: Choice) -> tuple[Cells, list[str], set[str]]:
+def _read(
+    runs: Sequence[Measured], baseline: str | None, choice: Choice
+) -> tuple[Cells, list[str], set[str]]:
     """The records that are shown, sentences on those that cannot be read, and every metric there is."""
     metrics: set[str] = set()
 
@@ -125,7 +128,7 @@ def _read(runs: Sequence[Measured], choice: Choice) -> tuple[Cells, list[str], s
             metrics.update(row["metric"] for row in rows)
         return choice.keep(evaluation, rows, experiences)
 
-    rows, damaged = records_of(runs, keep)
+    rows, damaged = records_of(runs, baseline, keep)
     cells = Cells()
     for row in rows:
         cells.add(row)

@@ -22,7 +22,7 @@ class Targets:
 
     Attributes:
         sides: one list of runs, or those before and those after.
-        baseline: its label, where the targets tell.
+        baseline: its label, where the targets tell; between two folders what errors are normalised by.
         notes: what a reader should know.
         sources: what was named, and in which folder its runs lie.
     """
@@ -112,20 +112,22 @@ def _refuse_misfits(kinds: Sequence[str], results: Sequence[str | Path], options
 
 def _before_and_after(targets: Sequence[str | Path], roots: Sequence[Path], options: _Options) -> Targets:
     sides, notes = [], []
+    baseline = COMMON
     for root in roots:
         if not is_results(root):
             raise UserError("holds no runs", where=root, expected="a results folder (with runs/)")
         if list(targets) == ["folder"]:
             runs, said = _in_folders(_folders(root), options)
         else:
-            runs, said = [run for target in targets for run in _of_suite(target, root, options)[0]], []
+            suites = [_of_suite(target, root, options) for target in targets]
+            runs, said, baseline = [run for found, _ in suites for run in found], [], suites[0][1]
         if list(targets) == ["folder"] or len(targets) > 1:
             runs, differing = told_apart(runs)
             said = [*said, *differing]
         sides.append(runs)
         notes += [f"{root}: {note}" for note in said]
     return Targets(
-        tuple(sides), None, tuple(notes), dict(zip(("before", "after"), map(str, roots), strict=True))
+        tuple(sides), baseline, tuple(notes), dict(zip(("before", "after"), map(str, roots), strict=True))
     )
 
 

@@ -93,7 +93,11 @@ def records_of(
     experiences: dict[str, int | None] = {}
     for run in runs:
         experiences[run.folder.run_id] = run.experiences
-        for evaluation, whole in _by_evaluation(run, damaged).items():
+        for evaluation, stored in _by_evaluation(run, damaged).items():
+            if run.experiences is None and not is_corruption(evaluation):
+                rows += _labelled(run, evaluation, keep(evaluation, stored, None))
+                continue
+            whole = list(_labelled(run, evaluation, stored))
             if run.experiences is not None:
                 whole += stream_rows(whole, run.experiences)
             if is_corruption(evaluation):
@@ -105,7 +109,7 @@ def records_of(
 
 
 def _by_evaluation(run: Measured, damaged: dict[str, None]) -> dict[str, list[Row]]:
-    """The finished records of a run, by their evaluation's label; adds to `damaged`."""
+    """The finished records of a run as they are stored, by evaluation's label; adds to `damaged`."""
     found: dict[str, list[Row]] = {}
     for key, evaluation in run.questions.items():
         if key not in run.status.evaluations:
@@ -118,7 +122,7 @@ def _by_evaluation(run: Measured, damaged: dict[str, None]) -> dict[str, list[Ro
         if reason := unreadable(rows):
             damaged[f"{run.folder.records_file(key)}: {reason}"] = None
         else:
-            found.setdefault(evaluation, []).extend(_labelled(run, evaluation, rows))
+            found.setdefault(evaluation, []).extend(rows)
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hugbench.results.cells import Block, Quantity
+from hugbench.results.comparison import direction
 from hugbench.results.contrasts import BEFORE, LEVEL, Bootstrap, Contrast
 from hugbench.results.mcnemar import mcnemar
 from hugbench.results.measured import Measured
@@ -19,6 +20,9 @@ from hugbench.results.resampling import bootstrap_intervals
 
 COLUMNS = {"nearest_class_mean_accuracy": "nearest_class_mean"}
 """Column of the predicted label by metric, where it is not `prediction`."""
+
+CORRUPTED = "corrupted"
+"""The condition of a mean over all corruptions, each under all severities."""
 
 Table = Mapping[str, NDArray[Any]]
 
@@ -34,10 +38,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Hits:
-    """Which images are right: a digest of which images (and labels) they are, and bool (N,)."""
+    """A digest of which images (and labels) there are, and how far each is right, in [0, 1] (N,)."""
 
     images: str
-    right: NDArray[np.bool_]
+    right: NDArray[np.float64]
+
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether each image is either right or wrong, and not a mean over corruptions."""
+        return bool(((self.right == 0) | (self.right == 1)).all())
 
 
 class Predictions:
@@ -56,28 +65,25 @@ class Predictions:
                     self._files[Place(run.block, run.label, evaluation, run.seed)] = run, key
 
     def hits(self, quantity: Quantity, criterion: str, seed: int, value: float) -> Hits | None:
-        """Which images a run has right, if that is what a number is the mean of; None where it is not."""
+        """How far a run has each image right, if the mean of that is a number; None where it is not.
+
+        Args:
+            quantity: what the number is of.
+            criterion, seed: of which run.
+            value: the number; an error is 1 minus the mean.
+        """
         if quantity.subset != "all" or quantity.epoch is not None:
             return None
         place = Place(quantity.block, criterion, quantity.evaluation, seed)
         if place not in self._files:
             return None
-        run, key = self._files[place]
-        table = self._table(run, key)
-        column = COLUMNS.get(quantity.metric, "prediction")
-        if table is None or "target" not in table or column not in table:
+        table = self._table(*self._files[place])
+        found = table and _per_image(table, quantity)
+        if not found:
             return None
-        rows = np.ones(len(table["target"]), bool)
-        for name, wanted in (("condition", quantity.condition), ("severity", quantity.severity)):
-            if name in table:
-                rows &= table[name] == wanted
-        target, right = table["target"][rows], (table[column] == table["target"])[rows]
-        if not len(right) or abs(float(right.mean()) - value) > 1e-9:
-            return None
-        index = table["index"][rows] if "index" in table else np.arange(len(right))
-        order = np.argsort(index, kind="stable")
-        digest = hashlib.sha256(index[order].tobytes() + target[order].tobytes()).hexdigest()
-        return Hits(digest, right[order])
+        hits = Hits(*found)
+        means = value if direction(quantity.metric) == "higher" else 1 - value
+        return hits if abs(float(hits.right.mean()) - means) < 1e-9 else None
 
     def _table(self, run: Measured, key: str) -> Table | None:
         path = run.folder.predictions_file(key)
@@ -94,11 +100,40 @@ class Predictions:
             return None
         import pyarrow.parquet
 
-        names = ("index", "target", "condition", "severity", "prediction", *COLUMNS.values())
+        names = ("index", "target", "condition", "severity", "prediction", "fooled", *COLUMNS.values())
         file = pyarrow.parquet.ParquetFile(path)
         there = [name for name in names if name in file.schema_arrow.names]
         found = file.read(columns=there, use_threads=False)
         return {name: found.column(name).to_numpy() for name in there}
+
+
+def _per_image(table: Table, quantity: Quantity) -> tuple[str, NDArray[np.float64]] | None:
+    """A digest of the images and how far each is right, ordered by index; None where nothing is known.
+
+    Images that have several rows, one for each corruption and severity, have the mean of them.
+    """
+    column = COLUMNS.get(quantity.metric, "prediction")
+    if "target" not in table or "index" not in table or column not in table:
+        return None
+    rows = np.ones(len(table["target"]), bool)
+    if "condition" in table:
+        mean = quantity.condition == CORRUPTED and quantity.severity is None
+        rows &= table["condition"] != "clean" if mean else table["condition"] == quantity.condition
+    if "severity" in table and quantity.severity is not None:
+        rows &= table["severity"] == quantity.severity
+    if not rows.any():
+        return None
+    index, target = table["index"][rows], table["target"][rows]
+    right = table[column][rows] == target
+    if "fooled" in table and quantity.metric == "robust_accuracy":
+        right = ~table["fooled"][rows]
+    images, first, place, counts = np.unique(
+        index, return_index=True, return_inverse=True, return_counts=True
+    )
+    if counts.min() != counts.max():
+        return None
+    digest = hashlib.sha256(images.astype(np.int64).tobytes() + target[first].astype(np.int64).tobytes())
+    return digest.hexdigest(), np.bincount(place, weights=right) / counts
 
 
 def with_predictions(
@@ -113,17 +148,18 @@ def with_predictions(
         draws: of the bootstrap; 0 for none.
     """
     lines = list(lines)
-    alike: dict[tuple[str, tuple[int, ...]], list[tuple[int, NDArray[np.int8]]]] = defaultdict(list)
+    alike: dict[tuple[str, tuple[int, ...]], list[tuple[int, NDArray[np.float64]]]] = defaultdict(list)
     for place, line in enumerate(lines):
         pairs = _pairs(line, first, second)
         if not pairs:
             continue
-        lines[place] = replace(
-            line, mcnemar={seed: mcnemar(one.right, other.right) for seed, (one, other) in pairs.items()}
-        )
+        if all(hits.yes_or_no for pair in pairs.values() for hits in pair):
+            tests = {seed: mcnemar(one.right, other.right) for seed, (one, other) in pairs.items()}
+            lines[place] = replace(line, mcnemar=tests)
         images = {hits.images for pair in pairs.values() for hits in pair}
         if len(images) == 1:
-            rows = [one.right.astype(np.int8) - other.right for one, other in pairs.values()]
+            sign = 1.0 if direction(line.quantity.metric) == "higher" else -1.0
+            rows = [sign * (one.right - other.right) for one, other in pairs.values()]
             alike[images.pop(), tuple(pairs)].append((place, np.stack(rows)))
     for (_, seeds), members in alike.items() if draws else ():
         intervals = bootstrap_intervals(np.stack([rows for _, rows in members]), draws, level=LEVEL)

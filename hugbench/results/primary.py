@@ -10,12 +10,18 @@ from hugbench.results.cells import Block, Quantity
 
 PRIMARY: dict[str, tuple[str, ...]] = {
     "accuracy": ("accuracy", "average_incremental_accuracy"),
+    "adversarial": ("robust_accuracy",),
+    "calibration": ("expected_calibration_error",),
     "collapse": (),
+    "corruption": ("mean_corruption_error",),
 }
 """Metrics by evaluation, most telling first. An evaluation that is not here has its first metric.
 
 Forgetting is none of them: what was never learnt is not forgotten either.
 """
+
+CONDITIONS = {"calibration": ("clean", "corrupted"), "corruption": ("corrupted",)}
+"""Conditions that are no breakdown, by evaluation; of others all are, but those with a colon."""
 
 Row = dict[str, Any]
 
@@ -47,7 +53,7 @@ class Choice:
             primary = primary_metrics(name, rows[0]["metric"])
             if primary or not self.evaluations:
                 rows = [row for row in rows if row["metric"] in primary]
-        return rows if self.everything else [row for row in rows if at_end(row, experiences)]
+        return rows if self.everything else [row for row in rows if is_whole(name, row, experiences)]
 
 
 def primary_metrics(evaluation: str, first: str) -> tuple[str, ...]:
@@ -63,20 +69,28 @@ def primary_of(quantities: Iterable[Quantity]) -> set[Quantity]:
     for quantity in known:
         first.setdefault(quantity.evaluation, quantity.metric)
         last[quantity.block] = max(last.get(quantity.block, 0), quantity.experience or 0)
-    return {
-        quantity
-        for quantity in known
-        if at_end(quantity._asdict(), last[quantity.block])
-        and quantity.metric
-        in primary_metrics(quantity.evaluation.partition("(")[0], first[quantity.evaluation])
-    }
+    found = set()
+    for quantity in known:
+        name = quantity.evaluation.partition("(")[0]
+        primary = primary_metrics(name, first[quantity.evaluation])
+        if quantity.metric in primary and is_whole(name, quantity._asdict(), last[quantity.block]):
+            found.add(quantity)
+    return found
 
 
-def at_end(row: Mapping[str, Any], experiences: int | None) -> bool:
-    """Whether a record is of all images at the end of its run, no part of a finer breakdown."""
+def is_whole(evaluation: str, row: Mapping[str, Any], experiences: int | None) -> bool:
+    """Whether a record is of all images at the end of its run, no part of a finer breakdown.
+
+    Args:
+        evaluation: by name.
+        row: the record.
+        experiences: of its run's stream; None outside one.
+    """
+    conditions = CONDITIONS.get(evaluation)
     return (
         row["subset"] == "all"
         and row.get("severity") is None
         and row.get("epoch") is None
         and row.get("experience") in (None, experiences)
+        and (":" not in row["condition"] if conditions is None else row["condition"] in conditions)
     )

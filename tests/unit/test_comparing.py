@@ -427,3 +427,29 @@ def test_options_that_do_not_go_together(path: Path, results: Path, tmp_path: Pa
     only = [run_folder(path, results, label, 0) for label in ("hug", "normface")]
     shutil.copytree(only[0], tmp_path / "few" / "runs" / only[0].name)
     assert "no such criterion among those compared" in refused(tmp_path / "few")
+
+
+def test_what_is_normalised_by_the_baseline_is_compared(tmp_path: Path, results: Path) -> None:
+    """mCE is made from the records of both; a filter on what is shown does not take them away."""
+    path = suite(tmp_path, criteria="[cross_entropy, hug]", evaluations="[corruption]")
+    plan = make_plan(load_suite(path))
+    for planned in plan.runs:
+        better = 0.1 * (planned.label == "hug") + 0.001 * planned.run.seed
+        row = {**record(planned, 0.9), "evaluation": "corruption"}
+        rows = [
+            {**row, "condition": "corrupted", "metric": "mean_corruption_error", "value": 0.5 - better},
+            row,
+        ]
+        rows += [{**row, "condition": kind, "value": 0.5 + better} for kind in ("fog", "snow", "corrupted")]
+        store(RunFolder(results, planned.run.run_id), plan.keys(planned)[0], rows)
+    assert {line.quantity.metric for line in compare(path, results=results).contrasts} == {
+        "mean_corruption_error"
+    }
+    hug = line(compare(path, results=results, metrics=["mCE"]), "hug")
+    assert hug.interval.mean == pytest.approx(np.mean([0.4 / 0.5, 0.399 / 0.499, 0.398 / 0.498]))
+    assert hug.verdict == "better"
+
+
+def test_a_results_folder_without_runs(tmp_path: Path) -> None:
+    (tmp_path / "none" / "runs").mkdir(parents=True)
+    assert "no run is finished" in refused(tmp_path / "none")
