@@ -271,7 +271,7 @@ def cards(
         UserError: as `validate`.
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
-    made, root = _made(loaded, data, Path(results), smoke)
+    made, root = planned(loaded, data, Path(results), smoke)
     return collect_cards(made, root)[0]
 
 
