@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import get_args
 
 from hugbench.errors import UserError, nearest
 from hugbench.reporting.tables import is_fraction
@@ -22,8 +22,6 @@ from hugbench.targets import Targets, found_runs
 DELTA = 0.005
 """Differences in a fraction up to this, half a percentage point, are as good as none."""
 
-Name = TypeVar("Name", bound=str)
-
 
 def compare(
     *targets: str | Path,
@@ -39,7 +37,7 @@ def compare(
     everything: bool = False,
     delta: float | Mapping[str, float] = DELTA,
     bootstrap: int = DRAWS,
-    ranks: RankBy | None = None,
+    ranks: str | None = None,
 ) -> CompareReport:
     """Compare every criterion with the baseline, or everything before with everything after a change.
 
@@ -99,19 +97,14 @@ def compare(
     ranking, said = (None, []) if ranks is None else rank_criteria(lines, _rankable(ranks, found))
     notes = [
         *found.notes,
-        *(note for side in read for note in side[1]),
+        *(note for _, damaged, _ in read for note in damaged),
         *(note for runs in found.sides for note in _unfinished(runs)),
-        *_gaps(lines, reference),
+        *_gaps(lines),
         *(note for side in predictions for note in side.notes),
-        *(note for side in read for note in side[0].clashes),
+        *(note for cells, _, _ in read for note in cells.clashes),
         *said,
     ]
-    runs = {
-        label: tuple(
-            dict.fromkeys(run.folder.run_id for side in found.sides for run in side if run.label == label)
-        )
-        for label in dict.fromkeys(label for block in members.values() for label in block.labels)
-    }
+    runs = _run_ids(run for runs in found.sides for run in runs)
     return CompareReport(
         reference, tuple(runs), LEVEL, tuple(lines), ranking, tuple(dict.fromkeys(notes)), found.sources, runs
     )
@@ -143,6 +136,14 @@ def _members(runs: Iterable[Measured]) -> dict[Block, Members]:
         if run.label not in block.labels:
             block.labels.append(run.label)
     return members
+
+
+def _run_ids(runs: Iterable[Measured]) -> dict[str, tuple[str, ...]]:
+    """The runs behind each criterion."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        found.setdefault(run.label, {})[run.folder.run_id] = None
+    return {label: tuple(ids) for label, ids in found.items()}
 
 
 def _tolerance(delta: float | Mapping[str, float]) -> Delta:
@@ -180,14 +181,15 @@ def _refuse_baseline(asked: str | None) -> str:
     )
 
 
-def _rankable(ranks: RankBy, found: Targets) -> RankBy:
-    if ranks not in ("quantities", "seeds"):
-        raise UserError(
-            "not what ranks can be over", where="--ranks", found=ranks, expected="quantities or seeds"
-        )
+def _rankable(ranks: str, found: Targets) -> RankBy:
     if len(found.sides) == 2:
         raise UserError("criteria are not ranked between two results folders", where="--ranks", found=ranks)
-    return ranks
+    known: dict[str, RankBy] = {name: name for name in get_args(RankBy)}
+    if ranks in known:
+        return known[ranks]
+    raise UserError(
+        "not what ranks can be over", where="--ranks", found=ranks, expected="quantities or seeds"
+    )
 
 
 def _refuse_unknown(found: Targets, choice: Choice, metrics: Iterable[str]) -> None:
@@ -242,7 +244,7 @@ def _unfinished(runs: Sequence[Measured]) -> list[str]:
     return [*notes, f"{left} of {len(distinct)} runs are not finished"] if left else notes
 
 
-def _gaps(lines: Iterable[Contrast], baseline: str) -> list[str]:
+def _gaps(lines: Iterable[Contrast]) -> list[str]:
     """Sentences on what could not be compared: no baseline, no shared seed, no such evaluation."""
     notes: dict[str, None] = {}
     for line in lines:

@@ -88,7 +88,7 @@ def compare(
         everything=everything,
         delta=_deltas(delta),
         bootstrap=bootstrap,
-        ranks=ranks,  # type: ignore[arg-type]  # compare says what it may be
+        ranks=ranks,
     )
     _put(report, chosen, out)
 
