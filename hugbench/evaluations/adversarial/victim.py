@@ -35,6 +35,11 @@ class Victim(nn.Module):
             logits = logits.index_select(1, self.classes.to(logits.device))
         return self.scale * logits
 
+    @property
+    def num_classes(self) -> int:
+        """How many classes are in play."""
+        return self.classifier.criterion.num_classes if self.classes is None else len(self.classes)
+
     def scaled(self, scale: float) -> Victim:
         """The same victim at another scale."""
         return Victim(self.classifier, self.classes, scale)
