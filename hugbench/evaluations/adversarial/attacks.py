@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hugbench.evaluations.adversarial import guard
-from hugbench.evaluations.adversarial.arguments import Fgsm, Steps
+from hugbench.evaluations.adversarial.arguments import Steps
 from hugbench.evaluations.adversarial.ball import inside
 from hugbench.evaluations.adversarial.catalogue import KINDS, Norm, arguments_of
 from hugbench.evaluations.adversarial.descent import Descent
@@ -53,12 +53,7 @@ class Attack:
     @property
     def identity(self) -> str:
         """Canonical text of all of it: equal for equal attacks, used in the ledger."""
-        whole = {
-            "arguments": self.arguments,
-            "name": self.name,
-            "norm": self.norm,
-            "scale": float(self.scale),
-        }
+        whole = {**vars(self), "scale": float(self.scale)}
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
 
     def __hash__(self) -> int:
@@ -102,13 +97,8 @@ class Attack:
         for run in runs:
             if not len(left):
                 break
-            found = inside(
-                run(images[left], targets[left]).detach(),
-                images[left],
-                eps,
-                self.norm,
-                beyond=self.name in BEYOND,
-            )
+            tried = run(images[left], targets[left]).detach()
+            found = inside(tried, images[left], eps, self.norm, beyond=self.name in BEYOND)
             with torch.no_grad():
                 logits = served(found)
             reached, hit = margins(logits, targets[left]), fooled(logits, targets[left])
@@ -143,7 +133,7 @@ class Attack:
         if self.name == "fgsm":
             return Descent(cross_entropy, self.norm, eps, steps=1, length=eps)
         model = KINDS[self.name].takes.model_validate(self.arguments)
-        assert isinstance(model, Steps) and not isinstance(model, Fgsm)
+        assert isinstance(model, Steps)
         return Descent(
             self._loss(),
             self.norm,

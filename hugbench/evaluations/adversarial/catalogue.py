@@ -51,15 +51,16 @@ def _descent(given: Any, classes: int) -> float:
 
 def _apgd(given: Any, classes: int) -> float:
     aims = targets_among(given.targets, given.first, classes) if isinstance(given, takes.ApgdT) else 1
-    return aims * given.restarts * ((given.steps + 1) * given.eot + FORWARD)
+    return float(aims * given.restarts * ((given.steps + 1) * given.eot + FORWARD))
 
 
 def _fab(given: Any, classes: int) -> float:
-    return given.restarts * given.steps * (FORWARD * 2 + classes * 2 * FORWARD)
+    return float(given.restarts * given.steps * (FORWARD * 2 + classes * 2 * FORWARD))
 
 
 def _fab_t(given: Any, classes: int) -> float:
-    return given.restarts * given.steps * targets_among(given.targets, given.first, classes) * (1 + FORWARD)
+    aims = targets_among(given.targets, given.first, classes)
+    return float(given.restarts * given.steps * aims * (1 + FORWARD))
 
 
 KINDS: dict[str, Kind] = {

@@ -87,11 +87,11 @@ class _Contiguous(torch.autograd.Function):
         return images.view_as(images)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient.contiguous()
 
 
-class _APGD(torchattacks.APGD):
+class _APGD(torchattacks.APGD):  # type: ignore[misc]
     """APGD on any loss. (torchattacks' targeted one takes the first image's step size for all in L2.)"""
 
     def __init__(
@@ -116,8 +116,9 @@ class _APGD(torchattacks.APGD):
     def once(self, images: Tensor, targets: Tensor) -> Tensor:
         """The misclassified images on the way, and where there are none, those of largest loss."""
         self.set_device(images.device)
+        largest: Tensor
         largest, right, _, misclassified = self.attack_single_run(images, targets)
-        return torch.where(right.bool().view(-1, 1, 1, 1), largest, misclassified).detach()
+        return torch.where(right.bool().view(-1, 1, 1, 1), largest, misclassified)
 
 
 def apgd(victim: Served, norm: Norm, eps: float, given: Mapping[str, Any], loss: str) -> list[Run]:
@@ -132,7 +133,8 @@ def apgd_t(victim: Served, norm: Norm, eps: float, given: Mapping[str, Any], cla
     def towards(rank: int) -> Run:
         def run(images: Tensor, targets: Tensor) -> Tensor:
             aims = likeliest_wrong(victim, images, targets, rank)
-            return _APGD(victim, norm, eps, given, targeted_dlr(aims)).once(images, targets)
+            tried: Tensor = _APGD(victim, norm, eps, given, targeted_dlr(aims)).once(images, targets)
+            return tried
 
         return run
 
@@ -147,7 +149,7 @@ def ranks(given: Mapping[str, Any], classes: int) -> range:
 def likeliest_wrong(victim: nn.Module, images: Tensor, targets: Tensor, rank: int) -> Tensor:
     """The class of each image with the rank-th largest logit but for the target's, int64 (B,)."""
     with torch.no_grad():
-        others = victim(images).scatter(1, targets.unsqueeze(1), -torch.inf)
+        others: Tensor = victim(images).scatter(1, targets.unsqueeze(1), -torch.inf)
     return others.argsort(dim=1, descending=True)[:, rank - 1]
 
 
@@ -181,11 +183,11 @@ def _fab(
 
     def run(images: Tensor, targets: Tensor) -> Tensor:
         attack.set_device(images.device)
+        attack.target_class = (rank or 0) + 1  # it counts the target itself, which is the likeliest here
+        single = attack.attack_single_run if rank is None else attack.attack_single_run_targeted
         with torch.no_grad():
-            if rank is None:
-                return attack.attack_single_run(images, targets, use_rand_start=at_random)
-            attack.target_class = rank + 1  # it counts the target itself, which is the likeliest here
-            return attack.attack_single_run_targeted(images, targets, use_rand_start=at_random)
+            tried: Tensor = single(images, targets, use_rand_start=at_random)
+        return tried
 
     return run
 
@@ -204,6 +206,7 @@ def square(victim: Served, norm: Norm, eps: float, given: Mapping[str, Any]) -> 
     def run(images: Tensor, targets: Tensor) -> Tensor:
         attack.set_device(images.device)
         attack.init_hyperparam(images)
-        return attack.attack_single_run(images, targets)[1]
+        tried: Tensor = attack.attack_single_run(images, targets)[1]
+        return tried
 
     return [run] * given["restarts"]

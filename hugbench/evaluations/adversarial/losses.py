@@ -1,4 +1,4 @@
-"""What attacks maximise, per image. All but the cross-entropy ignore the scale of the logits or only follow it."""
+"""What attacks maximise, per image: all but the cross-entropy are blind to the scale of the logits."""
 
 from __future__ import annotations
 

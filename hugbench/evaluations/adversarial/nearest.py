@@ -1,4 +1,4 @@
-"""Attacks that look for the nearest misclassified image in L2, wherever it lies: DeepFool and Carlini-Wagner."""
+"""Attacks that look for the nearest misclassified image in L2: DeepFool and Carlini-Wagner."""
 
 from __future__ import annotations
 
