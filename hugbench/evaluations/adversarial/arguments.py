@@ -66,16 +66,6 @@ class Upgd(Restarts):
     decay: NonNegative = Field(1.0, description="how much of the last direction is kept")
 
 
-class Jitter(Restarts):
-    """PGD on the squared error of a noisy softmax of logits that are scaled to a largest one of `sharpness`.
-
-    Schwinn et al., 2021, arXiv 2105.10304.
-    """
-
-    sharpness: Positive = 10.0
-    std: NonNegative = Field(0.1, description="deviation of the noise on the softmax")
-
-
 class Apgd(Frozen):
     """PGD with steps that halve where the loss stalls; Croce, Hein, ICML 2020, arXiv 2003.01690."""
 

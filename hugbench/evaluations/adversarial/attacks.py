@@ -16,7 +16,7 @@ from hugbench.evaluations.adversarial.arguments import Steps
 from hugbench.evaluations.adversarial.ball import inside
 from hugbench.evaluations.adversarial.catalogue import KINDS, Norm, arguments_of
 from hugbench.evaluations.adversarial.descent import Descent
-from hugbench.evaluations.adversarial.losses import Loss, cross_entropy, dlr, jitter, margin
+from hugbench.evaluations.adversarial.losses import Loss, cross_entropy, dlr, margin
 from hugbench.evaluations.adversarial.nearest import CarliniWagner, DeepFool
 from hugbench.evaluations.adversarial.victim import Victim, fooled, margins
 
@@ -147,8 +147,6 @@ class Attack:
         )
 
     def _loss(self) -> Loss:
-        if self.name == "jitter":
-            return jitter(self.arguments["sharpness"], self.arguments["std"])
         return {"upgd_margin": margin, "upgd_dlr": dlr}.get(self.name, cross_entropy)
 
 

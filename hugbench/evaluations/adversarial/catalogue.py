@@ -68,7 +68,6 @@ KINDS: dict[str, Kind] = {
     "pgd": Kind(takes.Pgd, _descent, draws=True, by_scale=True),
     "mifgsm": Kind(takes.Momentum, _descent, by_scale=True),
     "nifgsm": Kind(takes.Momentum, _descent, by_scale=True),
-    "jitter": Kind(takes.Jitter, _descent, draws=True),
     "upgd_margin": Kind(takes.Upgd, _descent),
     "upgd_dlr": Kind(takes.Upgd, _descent),
     "apgd_ce": Kind(takes.Apgd, _apgd, draws=True, by_scale=True),
@@ -112,6 +111,7 @@ LEFT_OUT: dict[str, str] = {
     "pifgsmpp": "it is made to transfer to other models",
     "pgdrs": "it is made for randomised smoothing",
     "pgdrsl2": "it is made for randomised smoothing",
+    "jitter": "it divides the logits by the largest, which leaves two of opposite sign without a gradient",
     "spsa": "it estimates by queries a gradient that is at hand; square is the better query attack",
 }
 """Attacks of torchattacks that a suite cannot name, and why."""

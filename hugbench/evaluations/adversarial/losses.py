@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy as _cross_entropy
-from torch.nn.functional import one_hot
 
 from hugbench.evaluations.adversarial.victim import margins
 
@@ -55,17 +53,5 @@ def targeted_dlr(aims: Tensor) -> Loss:
             return aimed - own
         top = logits.topk(4, dim=1).values
         return (aimed - own) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + TINY)
-
-    return loss
-
-
-def jitter(sharpness: float, std: float) -> Loss:
-    """Squared error of softmax(sharpness · z / max|z|) plus noise; arXiv 2105.10304, section 3."""
-
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        largest = logits.abs().amax(dim=1, keepdim=True).clamp(min=TINY)
-        softmax = (sharpness * logits / largest).softmax(dim=1)
-        noisy = softmax + std * torch.randn_like(softmax)
-        return (noisy - one_hot(targets, logits.shape[1])).square().mean(dim=1)
 
     return loss

@@ -17,7 +17,9 @@ class DeepFool:
     """Steps to the nearest of the decision boundaries, each taken for a plane at the current image.
 
     Moosavi-Dezfooli, Fawzi, Frossard, CVPR 2016, arXiv 1511.04599, algorithm 2. The steps are those of
-    torchattacks, which goes image by image and class by class; here a batch goes at once.
+    torchattacks, which goes image by image and class by class, where the box is far; values at its edge
+    that a step would push outside stay, and do not count in how steep the way is (there torchattacks
+    creeps up to the boundary and never crosses it).
 
     Attributes:
         steps: at most.
@@ -56,6 +58,8 @@ class DeepFool:
         for place in range(gaps.shape[1]):
             last = place + 1 == gaps.shape[1]
             normal = -torch.autograd.grad(gaps[:, place].sum(), at, retain_graph=not last)[0]
+            blocked = ((at <= 0) & (normal < 0)) | ((at >= 1) & (normal > 0))
+            normal = normal.masked_fill(blocked.detach(), 0)
             steepness = lengths(normal, "L2")
             distance = gaps[:, place].detach().abs().double() / steepness
             nearer = distance < shortest
