@@ -75,7 +75,7 @@ def _within_linf(found: Tensor, images: Tensor, eps: float) -> Tensor:
 
 def _within_l2(found: Tensor, images: Tensor, eps: float) -> Tensor:
     """Pulled back along the line to the clean image, a little further until rounding leaves it inside."""
-    margin = 1e-7
+    margin = 1e-6
     while (outside := (length := lengths(found - images, "L2")) > eps).any():
         factor = (eps * max(1 - margin, 0) / length).where(outside, torch.ones_like(length))
         found = torch.where(

@@ -45,11 +45,11 @@ def scales(victim: Victim, images: Tensor, targets: Tensor, *, batch_size: int =
     """
     gaps, right = [], []
     with evaluating(victim), torch.no_grad():
-        for part, labels in zip(images.split(batch_size), targets.split(batch_size), strict=True):
-            logits = victim(part)
+        for start in range(0, len(images), batch_size):
+            logits = victim(images[start : start + batch_size])
             top = logits.topk(2, dim=1).values
             gaps.append((top[:, 0] - top[:, 1]).cpu())
-            right.append(~fooled(logits, labels).cpu())
+            right.append(~fooled(logits, targets[start : start + batch_size]).cpu())
     gap, correct = torch.cat(gaps), torch.cat(right)
     median = float((gap[correct] if correct.any() else gap).median())
     if not 0 < median < math.inf:
