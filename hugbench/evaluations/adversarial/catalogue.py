@@ -26,7 +26,8 @@ class Kind:
 
     Attributes:
         takes: the model of its arguments.
-        passes: its cost in passes for an image that resists, of its arguments and the classes in play.
+        passes: its cost in passes for an image that resists, of its arguments and the classes in play;
+            of deepfool, which stops at the first misclassified image wherever it is, the most it can be.
         draws: whether another seed can give other images (of default arguments).
         by_scale: whether its images depend on the scale of the logits; where they do not, attacking at
             several scales is a waste.
@@ -67,7 +68,9 @@ KINDS: dict[str, Kind] = {
     "fgsm": Kind(takes.Fgsm, lambda given, classes: 1 + FORWARD, by_scale=True),
     "pgd": Kind(takes.Pgd, _descent, draws=True, by_scale=True),
     "mifgsm": Kind(takes.Momentum, _descent, by_scale=True),
-    "nifgsm": Kind(takes.Momentum, _descent, by_scale=True),
+    "nifgsm": Kind(
+        takes.Momentum, lambda given, classes: _descent(given, classes) + FORWARD * given.steps, by_scale=True
+    ),
     "upgd_margin": Kind(takes.Upgd, _descent),
     "upgd_dlr": Kind(takes.Upgd, _descent),
     "apgd_ce": Kind(takes.Apgd, _apgd, draws=True, by_scale=True),

@@ -28,11 +28,11 @@ Run = Callable[[Tensor, Tensor], Tensor]
 
 @contextmanager
 def undisturbed(victim: nn.Module, seed: int) -> Iterator[None]:
-    """Gradients for images alone, evaluation mode, seeded generators; afterwards all is as it was.
+    """Gradients for images alone, evaluation mode, seeded generators, cuDNN's deterministic kernels.
 
-    That is the mode of every part, `requires_grad` and `.grad` of every parameter, the generators of
-    Python, NumPy and torch (of every device), cuDNN's flags and the gradient mode, also if something
-    raises.
+    Afterwards all is as it was, also if something raises: the mode of every part, `requires_grad` and
+    `.grad` of every parameter, the generators of Python, NumPy and torch (of every device), cuDNN's
+    flags and the gradient mode.
 
     Args:
         victim: what is attacked.
@@ -46,6 +46,7 @@ def undisturbed(victim: nn.Module, seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices), evaluating(victim):
         try:
             seed_everything(seed, "attack")
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
             for parameter, _, _ in parameters:
                 parameter.requires_grad_(False)
             with torch.inference_mode(False), torch.enable_grad():

@@ -12,7 +12,7 @@ from torch import nn
 
 from hugbench.errors import UserError
 from hugbench.evaluations.adversarial.attacks import Attack
-from hugbench.evaluations.adversarial.catalogue import KINDS
+from hugbench.evaluations.adversarial.catalogue import KINDS, passes_of
 from hugbench.evaluations.adversarial.victim import Victim
 from tests.unit.evaluations.adversarial.conftest import conv_net, linear, pixels, predicted
 
@@ -320,6 +320,38 @@ def test_targets_one_at_a_time_are_those_of_all_at_once(classifier, images):
         together = predicted(victim, all_at_once) != targets
         assert abs(int(one_by_one.sum()) - int(together.sum())) <= 1
         assert together.any()
+
+
+class Counting(nn.Module):
+    """Counts the passes of images: a forward pass is a third of one, a backward pass two."""
+
+    passes = 0.0
+
+    def forward(self, images):
+        self.passes += len(images) / 3
+        counted = images.view_as(images)
+        if counted.requires_grad:
+            counted.register_hook(self.backward)
+        return counted
+
+    def backward(self, gradient):
+        self.passes += len(gradient) * 2 / 3
+
+
+@pytest.mark.parametrize(("name", "norm"), [pair for pair in EVERY if pair[0] != "deepfool"])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_costs_what_the_catalogue_says_on_images_that_resist(name, norm, classes, device, images):
+    classifier = conv_net(classes).to(device)
+    targets = predicted(Victim(classifier), images)
+    classifier.backbone.insert(0, counting := Counting())
+    classifier.backbone[2].train()
+    made = attack(name, norm)
+    found = made(Victim(classifier), images, targets, 1e-5, seed=0)
+    assert torch.equal(predicted(Victim(classifier), found), targets)
+    counting.passes -= len(images) / 3  # of the line above
+    assert counting.passes / len(images) == pytest.approx(
+        passes_of(name, made.arguments, classes), rel=0.25, abs=1
+    )
 
 
 def test_no_image_no_work(classifier, images, device):

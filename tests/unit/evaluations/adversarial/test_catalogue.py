@@ -116,20 +116,6 @@ def test_filled_in_arguments_are_arguments(name):
     assert passes_of(name, once, 10) > 0
 
 
-def test_costs_are_those_of_loops():
-    """Counted on a victim that resists: a forward pass is a third of a pass, a backward pass two."""
-    assert passes_of("apgd_t", arguments_of("apgd_t", "Linf"), 100) == pytest.approx(9 * (101 + 1 / 3))
-    assert passes_of("apgd_t", arguments_of("apgd_t", "Linf"), 4) == pytest.approx(3 * (101 + 1 / 3))
-    assert passes_of("square", arguments_of("square", "Linf"), 4) == pytest.approx(5000 / 3)
-    assert passes_of("pgd", arguments_of("pgd", "Linf", {"steps": 20, "restarts": 3}), 4) == pytest.approx(
-        60, rel=0.02
-    )
-    assert (
-        passes_of("fab", arguments_of("fab", "L2"), 100)
-        > 5 * passes_of("fab_t", arguments_of("fab_t", "L2"), 10) / 2
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "norm", "classes", "shape", "words"),
     [
