@@ -1,6 +1,6 @@
 """hugbench: is a training loss really better than cross-entropy, and at what?
 
-The verbs of the command line are functions here (`run`, `plan`, `status`, `validate`, `records`,
+The verbs of the command line are functions here (`run`, `plan`, `status`, `validate`, `records`, `cards`,
 `show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`, `Criterion` and `Classifier`. Each
 is imported when it is first asked for.
 """
@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hugbench.api import plan, records, run, status, validate
+    from hugbench.api import cards, plan, records, run, status, validate
     from hugbench.criteria.base import Criterion
     from hugbench.criteria.hug import HUG
     from hugbench.describe import doctor, entries, show
@@ -27,6 +27,7 @@ _DOORS = {
     "status": "hugbench.api",
     "validate": "hugbench.api",
     "records": "hugbench.api",
+    "cards": "hugbench.api",
     "show": "hugbench.describe",
     "doctor": "hugbench.describe",
     "entries": "hugbench.describe",
@@ -42,6 +43,7 @@ __all__ = [
     "HUG",
     "Classifier",
     "Criterion",
+    "cards",
     "compare_records",
     "doctor",
     "entries",

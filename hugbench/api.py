@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hugbench.data import catalogue
 from hugbench.errors import standing
+from hugbench.results.cards import collect_cards
 from hugbench.results.records import collect_records
 from hugbench.results.store import RunFolder, Status, writable
 from hugbench.suite.continual import ContinualSpec, class_sets
@@ -240,6 +241,30 @@ def records(
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = _made(loaded, data, Path(results), smoke)
     return collect_records(made, root)[0]
+
+
+def cards(
+    suite: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    seeds: Iterable[int] | None = None,
+    criteria: Iterable[str] = (),
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    smoke: bool = False,
+) -> list[dict[str, Any]]:
+    """The reliability card of every adversarial figure that a suite has measured so far.
+
+    Each is a dict: whose figure it is (run_id, criterion, seed, evaluation and so on), norm, eps, the
+    number of images it was examined on, the verdict and the checks. Cards that do not match their
+    checksum are left out; `run` reports them and measures again.
+
+    Raises:
+        UserError: as `validate`.
+    """
+    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
+    made, root = _made(loaded, data, Path(results), smoke)
+    return collect_cards(made, root)[0]
 
 
 def data_folder(data: str | Path | None) -> Path:

@@ -279,6 +279,39 @@ def records(
 
 
 @app.command()
+def cards(
+    suite: SuiteName,
+    settings: Setting = NO_LIST,
+    seeds: Seeds = None,
+    criteria: Criteria = NO_LIST,
+    data: Data = None,
+    results: Results = Path("results"),
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Print the reliability card of every adversarial figure of a suite: its checks, numbers and verdict."""
+    from hugbench import api
+
+    found = api.cards(
+        suite,
+        settings=settings,
+        seeds=_seeds(seeds),
+        criteria=criteria,
+        data=data,
+        results=results,
+        smoke=smoke,
+    )
+    if as_json:
+        _print_json(found)
+    else:
+        from rich.console import Console
+
+        from hugbench.reporting.card import cards_report
+
+        Console().print(cards_report(found))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a suite, for editors."""
     from hugbench.suite.jsonschema import json_schema

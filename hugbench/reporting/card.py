@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -22,6 +22,19 @@ def card_table(card: Mapping[str, Any]) -> RenderableType:
             which then head the table.
     """
     return Group(_heading(card), _checks(card), Text())
+
+
+def cards_report(cards: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Every card under the run and the evaluation that its figure is of."""
+    if not cards:
+        return Text("No adversarial figure is measured yet: there are no cards.")
+    parts: list[RenderableType] = []
+    for card in cards:
+        moment = [f"{name} {card[name]}" for name in ("experience", "epoch") if card[name] is not None]
+        of = [card["run_id"], card["criterion"], card["dataset"], card["protocol"], card["variant"]]
+        of += [f"seed {card['seed']}", card["evaluation"], *moment]
+        parts += [Text(" · ".join(part for part in of if part), style="bold"), card_table(card)]
+    return Group(*parts)
 
 
 def _heading(card: Mapping[str, Any]) -> Text:

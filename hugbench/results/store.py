@@ -127,6 +127,20 @@ class RunFolder:
             raise CorruptFile(path, reason)
         return [json.loads(line) for line in path.read_text().splitlines()]
 
+    def details(self, status: Status, key: str) -> dict[str, Any]:
+        """What a finished evaluation tells beside its numbers; empty where it tells nothing.
+
+        Raises:
+            CorruptFile: it is missing or does not match its checksum.
+        """
+        path = self.details_file(key)
+        if path.relative_to(self.path).as_posix() not in status.files:
+            return {}
+        if reason := self.damaged(status, path):
+            raise CorruptFile(path, reason)
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
     @contextmanager
     def lock(self) -> Iterator[bool]:
         """Whether this process may work on the run. The lock ends with the process, however it ends."""

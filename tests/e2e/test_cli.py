@@ -169,6 +169,7 @@ def test_a_loss_that_is_not_finite_fails_its_run_and_no_other(hugbench, tiny: Pa
         ["list"],
         ["list", "backbones"],
         ["records", "tiny.yaml"],
+        ["cards", "tiny.yaml"],
         ["show", "hug"],
         ["show", "digits"],
         ["schema"],
