@@ -10,15 +10,15 @@ from torch import Tensor
 from hugbench.evaluations.adversarial.ball import lengths
 from hugbench.evaluations.adversarial.evidence import Check, Figure, judged, no_worse_than_warn
 from hugbench.evaluations.adversarial.gradients import STEPS, Probed
-from hugbench.evaluations.adversarial.losses import margin
+from hugbench.evaluations.adversarial.losses import dlr, margin
 from hugbench.evaluations.adversarial.probe import Way, climb, direction, misled
 
 MULTIPLES = (2, 4)
 """Of eps, for the sweep after 0 and eps; the diameter of [0, 1] comes last."""
 
-RISES = 0.02
-"""Share of images by which accuracy may rise with eps: a few long steps do a little worse than
-short ones now and then."""
+RISES = 0.05
+"""Share of images by which accuracy may rise with eps: a few long steps do a little worse than short ones,
+by 2 points on trained nets, by up to 8 on nets that know nothing yet."""
 
 REMAINS = 0.02
 """Share of images that may be left in a ball that holds all images."""
@@ -33,21 +33,24 @@ SHRINKS = (1.0, 0.98, 0.95, 0.9, 0.8)
 
 
 def sweep(figure: Figure, probed: Probed) -> list[Check]:
-    """Accuracy under a cheap attack as the ball grows: it never rises, and ends at 0 with the whole box."""
+    """Accuracy under a cheap attack as the ball grows: it never rises, and ends at 0 with the whole box.
+
+    What is fooled in a smaller ball counts as fooled in the box, where DLR is tried as well.
+    """
     radii = [multiple * figure.eps for multiple in MULTIPLES]
     radii = [*(radius for radius in radii if radius < figure.diameter), figure.diameter]
     images, targets = figure.images[probed.places], figure.targets[probed.places]
-    ways = [Way(margin, radius) for radius in radii]
+    ways = [*(Way(margin, radius) for radius in radii), Way(dlr, figure.diameter)]
     found = climb(figure.victim, images, targets, ways, figure.norm, steps=STEPS)
     fooled = torch.stack([probed.many.fooled[-2], *found.fooled])
-    counts = [len(images), *(~fooled).sum(dim=1).tolist()]
+    counts = [len(images), *(~fooled[:-1]).sum(dim=1).tolist()]
     rise = max(later - earlier for earlier, later in pairwise(counts))
     total = len(figure.images)
     told = "largest rise of accuracy as the ball grows"
     left = f"robust at {figure.norm} {figure.diameter:g}, which holds all images"
     return [
         judged("eps_sweep", max(0, rise), total, told, RISES),
-        judged("whole_box", counts[-1], total, left, REMAINS),
+        judged("whole_box", int((~fooled.any(dim=0)).sum()), total, left, REMAINS),
     ]
 
 
