@@ -114,7 +114,7 @@ class TestProbe:
                 abs(a - b) for a, b in zip(image.flatten().tolist(), moved.flatten().tolist(), strict=True)
             ]
             assert (max(change) if norm == "Linf" else math.sqrt(sum(c * c for c in change))) <= radius + 1e-5
-            assert 0 <= moved.min()
+            assert moved.min() >= 0
             assert moved.max() <= 1
 
     def test_projection_of_what_is_inside_changes_nothing(self, sound):
