@@ -1,8 +1,8 @@
 """hugbench: is a training loss really better than cross-entropy, and at what?
 
 The verbs of the command line are functions here (`run`, `plan`, `status`, `validate`, `records`, `cards`,
-`show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`, `Criterion` and `Classifier`. Each
-is imported when it is first asked for.
+`export`, `corrupt`, `show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`, `Criterion` and
+`Classifier`. Each is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hugbench.api import cards, plan, records, run, status, validate
+    from hugbench.api import cards, export, plan, records, run, status, validate
+    from hugbench.corrupting import corrupt
     from hugbench.criteria.base import Criterion
     from hugbench.criteria.hug import HUG
     from hugbench.describe import doctor, entries, show
@@ -28,6 +29,8 @@ _DOORS = {
     "validate": "hugbench.api",
     "records": "hugbench.api",
     "cards": "hugbench.api",
+    "corrupt": "hugbench.corrupting",
+    "export": "hugbench.api",
     "show": "hugbench.describe",
     "doctor": "hugbench.describe",
     "entries": "hugbench.describe",
@@ -45,8 +48,10 @@ __all__ = [
     "Criterion",
     "cards",
     "compare_records",
+    "corrupt",
     "doctor",
     "entries",
+    "export",
     "plan",
     "records",
     "run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,6 +197,7 @@ def run(
     results: str | Path = "results",
     device: str = "auto",
     smoke: bool = False,
+    track: Iterable[str] = (),
     observer: Observer = lambda event: None,
 ) -> Outcome:
     """Run what is missing of a suite, and compare.
@@ -210,6 +211,7 @@ def run(
         results: the results folder; finished runs in it are not repeated.
         device: auto, cpu, cuda, cuda:N or mps.
         smoke: the same suite with a sliver of data, one epoch and one seed, in `results/smoke`.
+        track: log to tensorboard (in `results/tensorboard`), wandb or mlflow as well.
         observer: is called with every event of `hugbench.execution.events`.
 
     Raises:
@@ -217,7 +219,13 @@ def run(
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = _made(loaded, data, Path(results), smoke)
-    _carry_out(made, data_folder(data), root, device, observer)
+    if wanted := list(track):
+        from hugbench.execution.tracking import tracked
+
+        with tracked(wanted, made, root, observer) as watch:
+            _carry_out(made, data_folder(data), root, device, watch)
+    else:
+        _carry_out(made, data_folder(data), root, device, observer)
     return _outcome(made, root)
 
 
@@ -265,6 +273,40 @@ def cards(
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = _made(loaded, data, Path(results), smoke)
     return collect_cards(made, root)[0]
+
+
+def export(
+    run_id: str,
+    directory: str | Path,
+    *,
+    moment: str | None = None,
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    notify: Callable[[str], None] = lambda sentence: None,
+) -> Path:
+    """Write a run's classifier to a folder of its own: weights, configuration, model card.
+
+    `Classifier.load(directory)` reads it, and timm reads `directory/backbone` (a default stem's).
+
+    Args:
+        run_id: as `status` shows it.
+        directory: new or empty.
+        moment: a kept moment before the end, such as experience-3 or epoch-10.
+        data: the data folder; names of classes and the images' size come from there.
+        results: the results folder.
+        notify: is called with a sentence if images must be decoded first.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: no such run or moment, the run is not trained, or the folder is not empty.
+        CorruptFile: the weights are damaged.
+    """
+    from hugbench.execution.export import export_run
+
+    target = Path(directory)
+    return export_run(run_id, target, Path(results), data_folder(data), moment=moment, notify=notify)
 
 
 def data_folder(data: str | Path | None) -> Path:

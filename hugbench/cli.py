@@ -78,6 +78,10 @@ def run(
     results: Results = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     smoke: Smoke = False,
+    track: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="Log to tensorboard, wandb or mlflow as well. Repeatable."),
+    ] = NO_LIST,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
@@ -98,6 +102,7 @@ def run(
             results=results,
             device=device,
             smoke=smoke,
+            track=track,
             observer=watch,
         )
     if as_json:
@@ -312,11 +317,85 @@ def cards(
 
 
 @app.command()
+def corrupt(
+    dataset: Annotated[str, typer.Argument(help="A known data set, or a folder of the data folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--kinds",
+            metavar="FOG,SNOW",
+            help="Which corruptions.  [default: the 15 of CIFAR-C]",
+            show_default=False,
+        ),
+    ] = None,
+    severities: Annotated[
+        str, typer.Option("--severities", metavar="1,2,3", help="Which severities.")
+    ] = "1,2,3,4,5",
+    seed: Annotated[int, typer.Option(help="Of the randomness.")] = 0,
+    split: Annotated[str, typer.Option(help="test or train.")] = "test",
+    frost_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Photographs of frost.  [default: textures of its own]", show_default=False
+        ),
+    ] = None,
+    data: Data = None,
+    image_size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Resize to this many pixels square first.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Write a folder of corrupted images in the layout of CIFAR-10-C; the same command again goes on."""
+    from hugbench import corrupting
+    from hugbench.evaluations.corruption.names import KINDS
+
+    done = corrupting.corrupt(
+        dataset,
+        out,
+        kinds=KINDS if kinds is None else [name.strip() for name in kinds.split(",")],
+        severities=_numbers(severities, "--severities", "severities"),
+        seed=seed,
+        split=split,
+        frost_dir=frost_dir,
+        data=data,
+        image_size=image_size,
+        device=device,
+        notify=lambda sentence: typer.echo(sentence, err=True),
+    )
+    if as_json:
+        _print_json(done.to_json())
+    else:
+        typer.echo(f"{done.folder}: {len(done.written)} kinds written, {len(done.kept)} were there")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a suite, for editors."""
     from hugbench.suite.jsonschema import json_schema
 
     _print_json(json_schema())
+
+
+@app.command()
+def export(
+    run_id: Annotated[str, typer.Argument(help="A run's id, as `hugbench status SUITE` shows it.")],
+    directory: Annotated[Path, typer.Argument(help="A new folder.")],
+    moment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A kept moment before the end, e.g. experience-3.")
+    ] = None,
+    data: Data = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write a run's classifier to a folder: weights, configuration, model card, backbone for timm."""
+    from hugbench import api
+
+    def say(sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
+    written = api.export(run_id, directory, moment=moment, data=data, results=results, notify=say)
+    typer.echo(f"{written}: hugbench.Classifier.load reads it")
 
 
 @app.command()
@@ -355,7 +434,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
@@ -363,15 +442,17 @@ def main() -> None:
 
 
 def _seeds(text: str | None) -> list[int] | None:
+    return None if text is None else _numbers(text, "--seeds", "seeds")
+
+
+def _numbers(text: str, option: str, what: str) -> list[int]:
     from hugbench.errors import UserError
 
-    if text is None:
-        return None
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(
-            "not seeds", where="--seeds", found=text, expected="whole numbers and commas, e.g. 0,1,2"
+            f"not {what}", where=option, found=text, expected="whole numbers and commas, e.g. 0,1,2"
         ) from None
 
 

@@ -37,15 +37,20 @@ CRITERIA: dict[str, str] = {
 EVALUATIONS: dict[str, str] = {
     "accuracy": "hugbench.evaluations.accuracy:accuracy",
     "collapse": "hugbench.evaluations.collapse:collapse",
+    "corruption": "hugbench.evaluations.corruption.evaluation:corruption",
 }
 
 PAIRED: frozenset[str] = frozenset({"adversarial"})
 """Evaluations that also look at the model of the paired baseline (`Setting.reference`)."""
 
-ARGUMENT_CHECKS: dict[str, str] = {}
+ARGUMENT_CHECKS: dict[str, str] = {
+    "corruption": "hugbench.evaluations.corruption.arguments:check",
+}
 """What an evaluation says of its arguments together, `f(**arguments)`, without torch; raises UserError."""
 
-PREFLIGHTS: dict[str, str] = {}
+PREFLIGHTS: dict[str, str] = {
+    "corruption": "hugbench.evaluations.corruption.origin:preflight",
+}
 """What an evaluation wants to see before any run starts: `f(dataset, data, **arguments)`, `data` being the
 data folder; raises UserError."""
 

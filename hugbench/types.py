@@ -8,7 +8,7 @@ the loss.
 from __future__ import annotations
 
 from fractions import Fraction as _Ratio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
@@ -20,6 +20,28 @@ OpenFraction = Annotated[float, Ge(0), Lt(1)]
 PositiveInt = Annotated[int, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Severity = Annotated[int, Ge(1), Le(5)]
+Corruption = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+    "speckle_noise",
+    "gaussian_blur",
+    "spatter",
+    "saturate",
+]
+"""The 15 corruptions of CIFAR-C and ImageNet-C in their order, then the 4 extra ones."""
 
 
 def _eps(given: Any) -> str:

@@ -24,6 +24,11 @@ class Images(ABC):
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def rows(self) -> Tensor:
+        """Where each image stands in the whole split that this one was chosen from, int64 (N,), CPU."""
+        return torch.arange(len(self))
+
     @abstractmethod
     def subset(self, indices: Tensor) -> Images:
         """The images at `indices` (int64, CPU), in that order."""
@@ -94,6 +99,11 @@ class ResidentImages(Images):
         self.targets = targets
         channels, height, width = images.shape[1:]
         self.shape = (channels, height, width)
+
+    @property
+    def rows(self) -> Tensor:
+        """See `Images.rows`."""
+        return self._rows
 
     def subset(self, indices: Tensor) -> ResidentImages:
         """The images at `indices` (int64, CPU), in that order; no pixel is copied."""

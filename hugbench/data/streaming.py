@@ -35,6 +35,11 @@ class StreamedImages(Images):
         self.targets = targets
         self.shape = decoder.shape
 
+    @property
+    def rows(self) -> Tensor:
+        """See `Images.rows`."""
+        return self._rows
+
     def subset(self, indices: Tensor) -> StreamedImages:
         """The images at `indices` (int64, CPU), in that order."""
         chosen = object.__new__(StreamedImages)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,13 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation of a run is stored; `headline` is its first number."""
+    """An evaluation of a run is stored; `headline` is its first number, `rows` are all of its records."""
 
     run_id: str
     evaluation: str
     metric: str
     headline: float
+    rows: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

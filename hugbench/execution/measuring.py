@@ -13,6 +13,7 @@ import torch
 from hugbench.data.images import Dataset
 from hugbench.data.longtail import by_frequency
 from hugbench.evaluations.base import Findings, Measurement, Setting
+from hugbench.execution.events import Evaluated
 from hugbench.models import Classifier
 from hugbench.registry import load_target
 from hugbench.results.store import RunFolder, Status
@@ -45,11 +46,11 @@ def setting(run: Run, moment: Moment, dataset: Dataset, device: torch.device) ->
 
 def measure(
     run: Run, question: Asked, classifier: Classifier, where: Setting, folder: RunFolder, status: Status
-) -> Measurement:
+) -> Evaluated:
     """Evaluate, store records and predictions, and note them in the status, last.
 
     Returns:
-        The first number.
+        What was found.
     """
     spec, key = question.spec, question.key
     function: Callable[..., Findings] = load_target(spec.target)
@@ -67,7 +68,8 @@ def measure(
     status.evaluations.append(key)
     status.notes[key] = findings.notes
     folder.write_status(status)
-    return findings.measurements[0]
+    first = findings.measurements[0]
+    return Evaluated(run.run_id, spec.name, first.metric, first.value, tuple(rows))
 
 
 def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:

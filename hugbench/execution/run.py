@@ -18,7 +18,7 @@ from hugbench import registry
 from hugbench.data.images import Dataset
 from hugbench.errors import CorruptFile, UserError
 from hugbench.execution.environment import environment
-from hugbench.execution.events import EpochDone, Evaluated, Notice, Observer, RunDone, RunFailed, RunStarted
+from hugbench.execution.events import EpochDone, Notice, Observer, RunDone, RunFailed, RunStarted
 from hugbench.execution.measuring import measure, setting
 from hugbench.execution.preparation import dataset_of, untrained
 from hugbench.execution.threads import set_threads
@@ -133,8 +133,7 @@ class _Work:
                 tell=self._notify,
             )
             for question in at_moment:
-                first = measure(run, question, then, where, self.folder, status)
-                self.observe(Evaluated(run.run_id, question.spec.name, first.metric, first.value))
+                self.observe(measure(run, question, then, where, self.folder, status))
         return ready or not any(question.spec.paired for question in missing)
 
     def _classifier_at(self, run: Run, moment: Moment, dataset: Dataset) -> Classifier:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,22 @@ class Classifier(nn.Module):
         self.criterion = criterion
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+
+    @classmethod
+    def load(cls, directory: str | Path, *, trust_code: bool = False) -> Classifier:
+        """A classifier that `hugbench export` wrote, on the CPU and in evaluation mode.
+
+        Args:
+            directory: the folder.
+            trust_code: run the folder's `criterion.py`, where its loss was defined in a file of one's own.
+
+        Raises:
+            UserError: it is no such folder, or holds code that is not trusted.
+            CorruptFile: the weights are damaged.
+        """
+        from hugbench.models.folder import load_folder
+
+        return load_folder(directory, trust_code=trust_code)
 
     def features(self, images: Tensor) -> Tensor:
         """What the criterion sees: (B, in_features).

@@ -53,9 +53,10 @@ def summarise(matrix: Matrix, seen: Mapping[int, float], last: int) -> dict[str,
 def stream_rows(rows: Sequence[Row], experiences: int) -> Iterator[Row]:
     """The numbers of one run's stream, as records beside those they come from.
 
-    For every metric that is an accuracy by experience (subset `experience:j`), under every condition,
-    severity and evaluation there is. Metrics of plain accuracy have the names above; those of another,
-    such as robust_accuracy, have its name in front: robust_accuracy.forgetting.
+    For every metric that is an accuracy by experience (subset `experience:j`), under every condition and
+    evaluation there is; under corruptions of the mean over severities, not of each. Metrics of plain
+    accuracy have the names above; those of another, such as robust_accuracy, have its name in front:
+    robust_accuracy.forgetting.
 
     Args:
         rows: records of one run at all its moments.
@@ -63,10 +64,12 @@ def stream_rows(rows: Sequence[Row], experiences: int) -> Iterator[Row]:
     """
     places: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        if row["experience"] is not None and row["metric"].endswith(_SUFFIX) and row["value"] is not None:
-            place = row["evaluation"], row["metric"], row["condition"], row["severity"]
+        if row["severity"] is not None or row["experience"] is None or row["value"] is None:
+            continue
+        if row["metric"].endswith(_SUFFIX):
+            place = row["evaluation"], row["metric"], row["condition"]
             places.setdefault(place, []).append(row)
-    for (_, metric, _, _), found in places.items():
+    for (_, metric, _), found in places.items():
         matrix = _matrix(found)
         seen = {row["experience"]: row["value"] for row in found if row["subset"] == SEEN}
         at_end = [row for row in found if row["experience"] == experiences and _experience(row) is not None]

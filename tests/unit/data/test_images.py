@@ -56,6 +56,7 @@ def test_a_subset_of_a_subset_with_repeats(device) -> None:
     )
     assert len(subset) == 3
     assert subset.shape == SHAPE
+    assert subset.rows.tolist() == [3, 10, 3]
     assert torch.equal(subset.targets, targets[[3, 10, 3]])
     _, pixels, labels, indices = through(subset, device, 2, torch.tensor([1, 0, 1]))
     assert torch.equal(pixels, images[[10, 3, 10]])

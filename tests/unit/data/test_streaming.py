@@ -52,6 +52,7 @@ def test_streamed_is_resident_bit_for_bit(both, device, monkeypatch, workers: in
     assert_same(streamed, resident, device, 4, order)
     chosen = torch.tensor([20, 0, 5, 5, 13])
     assert_same(streamed.subset(chosen), resident.subset(chosen), device, 2)
+    assert streamed.subset(chosen).rows.tolist() == chosen.tolist()
 
 
 def test_drop_last_and_emptiness(both) -> None:

@@ -82,6 +82,14 @@ def test_conditions_and_metrics_are_streams_of_their_own():
     assert len(found) == 2 * len(BY_HAND)
 
 
+def test_of_a_corruption_the_mean_over_severities_is_a_stream_and_no_single_one():
+    single = [{**row, "severity": severity} for row in records(condition="fog") for severity in (1, 5)]
+    found = list(stream_rows([*records(condition="fog"), *single], 3))
+    assert {row["metric"]: row["value"] for row in found} == pytest.approx(BY_HAND)
+    assert {row["condition"] for row in found} == {"fog"}
+    assert len(found) == len(BY_HAND)
+
+
 def test_a_run_outside_a_stream_has_none():
     rows = [{**row, "experience": None} for row in records()]
     assert list(stream_rows(rows, 3)) == []

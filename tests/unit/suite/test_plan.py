@@ -224,3 +224,8 @@ def test_every_shipped_suite_is_valid_and_names_the_schema(name: str) -> None:
         assert plan.baseline == "cross_entropy"
         assert len(plan.seeds) >= 3
     assert path.read_text().startswith("# yaml-language-server: $schema=suite.schema.json\n")
+
+
+@pytest.mark.parametrize("data", ["cifar10", "cifar100"])
+def test_a_suite_of_corruption_trains_nothing_that_the_standard_one_does_not(data: str) -> None:
+    assert ids(f"corruption_{data}") == ids(f"standard_{data}")
