@@ -181,13 +181,14 @@ class Ledger:
             return
         with path.open("r+b") as stream:
             end = 0
-            for row, end in _rows(stream):
+            for row, upto in _rows(stream):
                 if "note" in row:
                     self._notes[row["note"]] = row["value"]
                 elif "known" in row:
                     self._rounds[row["round"]] = _Round(Answers.from_json(row["known"]))
                 elif "batch" in row:
                     self._rounds[row["round"]].batches.append(Answers.from_json(row))
+                end = upto
             stream.truncate(end)
 
     def _known(self, trial: Trial, pool: Tensor) -> Answers:
