@@ -38,6 +38,7 @@ EVALUATIONS: dict[str, str] = {
     "accuracy": "hugbench.evaluations.accuracy:accuracy",
     "collapse": "hugbench.evaluations.collapse:collapse",
     "corruption": "hugbench.evaluations.corruption.evaluation:corruption",
+    "adversarial": "hugbench.evaluations.adversarial.evaluation:adversarial",
 }
 
 PAIRED: frozenset[str] = frozenset({"adversarial"})
@@ -45,11 +46,13 @@ PAIRED: frozenset[str] = frozenset({"adversarial"})
 
 ARGUMENT_CHECKS: dict[str, str] = {
     "corruption": "hugbench.evaluations.corruption.arguments:check",
+    "adversarial": "hugbench.evaluations.adversarial.ladder:check_arguments",
 }
 """What an evaluation says of its arguments together, `f(**arguments)`, without torch; raises UserError."""
 
 PREFLIGHTS: dict[str, str] = {
     "corruption": "hugbench.evaluations.corruption.origin:preflight",
+    "adversarial": "hugbench.evaluations.adversarial.ladder:check_data",
 }
 """What an evaluation wants to see before any run starts: `f(dataset, data, **arguments)`, `data` being the
 data folder; raises UserError."""

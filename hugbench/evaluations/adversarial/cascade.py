@@ -164,7 +164,7 @@ class Cascade:
         costs = []
         for number, (place, eps) in enumerate(product(range(len(self.stages)), self.eps)):
             label = self.stages[place].label
-            beyond = [standings[label, e] for e in self.eps if eps_value(e) >= eps_value(eps)]
+            beyond = [standings[label, larger] for larger in self.eps[self.eps.index(eps) :]]
             costs.append(self._round(clean, number, place, eps, beyond))
         return standings, costs
 
@@ -183,17 +183,15 @@ class Cascade:
         where = rows[torch.searchsorted(pool, answers.images)]
         for standing in standings:
             standing.take(where, answers, place)
-        count, caught = len(pool), int(answers.fooled.sum())
-        if count:
-            self.tell(f"{stage.name}, {stage.attack.norm} {eps}: {caught:,} of {count:,} images fooled")
-        cost = {"stage": stage.name, "label": stage.label, "attack": stage.attack.identity, "eps": eps}
-        return {**cost, **self.ledger.cost(number), "images": count, "fooled": caught}
+        told = {"stage": stage.name, "label": stage.label, "eps": eps, "identity": stage.attack.identity}
+        counts = {"images": len(pool), "fooled": int(answers.fooled.sum())}
+        return {**told, **counts, **self.ledger.cost(number)}
 
     def _attack(
         self, clean: Clean, stage: Stage, trial: Trial, left: Tensor, done: int, number: int
     ) -> Answers:
         """Attack the images at `left` of the split, in batches from number `done` on."""
-        found = []
+        found: list[Answers] = []
         if not len(left):
             return Answers.none()
         batches = clean.images.batches(self.batch_size, self.device, left)
@@ -203,6 +201,8 @@ class Cascade:
                 answers = self._batch(stage.attack, to_float(pixels), labels, indices, trial, seed)
                 self.ledger.add(number, trial, stage.attack.arguments.get("steps"), answers)
                 found.append(answers)
+                tried = min(len(found) * self.batch_size, len(left))
+                self.tell(f"{stage.name} at {trial.norm} {trial.eps}: {tried:,} of {len(left):,} images")
         return Answers.joined(found)
 
     def _batch(

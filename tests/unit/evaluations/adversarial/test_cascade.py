@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -188,9 +189,7 @@ def test_a_later_plan_pays_for_survivors_only(device, tmp_path):
     second, costs, paid = cost(stages(0.4, 0.95), {**HEAD, "plan": 2})
     after = {eps: int(second["standard", eps].robust.sum()) for eps in EPS}
     survivors = int(first["standard", "1/255"].robust.sum())
-    both = [
-        first["standard", e].robust & second["standard", s].robust for s, e in zip(EPS, EPS[1:], strict=False)
-    ]
+    both = [first["standard", e].robust & second["standard", s].robust for s, e in pairwise(EPS)]
     assert paid == survivors + sum(int(stood.sum()) for stood in both)
     assert [c["attacked"] for c in costs[:3]] == [0, 0, 0]
     assert sum(c["known"] for c in costs[:3]) == hits + sum(

@@ -65,7 +65,7 @@ def test_killed_at_any_byte_it_goes_on_from_the_last_whole_line(tmp_path):
         ledger = Ledger(folder, HEAD)
         kept = max([e for e in ends if e <= end], default=0)
         assert (folder / whole.name).read_bytes()[:kept] == text[:kept]
-        found, done = ledger.begin(0, PUSH, torch.arange(6))
+        done = ledger.begin(0, PUSH, torch.arange(6))[1]
         assert done == max(0, sum(e <= end for e in ends) - 2)
         for batch in (answers([0, 1], [1, 0]), answers([2, 3], [0, 1], [0.1, math.nan]))[done:]:
             ledger.add(0, PUSH, 20, batch)

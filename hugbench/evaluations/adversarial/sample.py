@@ -1,0 +1,67 @@
+"""Which images are attacked, and which of them a card examines: as many of each class."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hugbench.data.augment import to_float
+from hugbench.data.images import Images
+from hugbench.evaluations.adversarial.victim import Victim
+from hugbench.seeding import generator
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of the classes in play to choose scales by and to examine figures on, in memory."""
+
+    indices: Tensor
+    images: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(
+        cls, victim: Victim, images: Images, indices: Tensor, count: int, seed: int, device: torch.device
+    ) -> Sample:
+        """As many of each class, among the images at `indices`; targets are places among the classes."""
+        classes = victim.classes
+        if classes is not None:
+            indices = indices[torch.isin(images.targets[indices], classes)]
+        chosen = indices[balanced(images.targets[indices], count, seed)]
+        if not len(chosen):
+            return cls(chosen, torch.empty(0, *images.shape, device=device), chosen)
+        with torch.random.fork_rng(devices=[]):
+            pixels, labels, _ = next(images.batches(len(chosen), device, chosen))
+        return cls(chosen, to_float(pixels), victim.place(labels))
+
+
+def balanced(targets: Tensor, count: int | None, seed: int) -> Tensor:
+    """Places of at most `count` labels, ascending: of each class as many as the others, or one more.
+
+    Args:
+        targets: labels, int64 (N,).
+        count: how many; None for all.
+        seed: of the draw.
+    """
+    if count is None or count >= len(targets):
+        return torch.arange(len(targets))
+    shuffled = torch.randperm(len(targets), generator=generator(seed, "adversarial", "images"))
+    by_class = shuffled[torch.argsort(targets[shuffled], stable=True)]
+    labels = targets[by_class]
+    starts = torch.searchsorted(labels, labels)
+    rank = torch.arange(len(labels)) - starts
+    order = torch.argsort(rank, stable=True)
+    return by_class[order[:count]].sort().values
+
+
+def split_sha256(images: Images, device: torch.device) -> str:
+    """What tells a split from others of the same data: its labels, and the pixels of some images."""
+    total = hashlib.sha256(images.targets.numpy().tobytes())
+    some = torch.arange(0, len(images), max(1, len(images) // 32))
+    with torch.random.fork_rng(devices=[]):
+        for pixels, _, _ in images.batches(len(some), device, some):
+            total.update(pixels.cpu().numpy().tobytes())
+    return total.hexdigest()
