@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from hugbench.reporting.adversarial import adversarial_tables
 from hugbench.reporting.collapse import collapse_tables
 from hugbench.reporting.corruption import corruption_tables
 from hugbench.reporting.judged import caption, counted, joined, judged_table, means_table
@@ -49,8 +50,8 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
     Each table has the accuracy over seeds, the paired difference to the baseline and what may be
     said of it, smaller tables of the accuracy on classes with many, medium and few training images
     (where they were told apart) and of the other metrics, and a caption with n, seeds and test. Below
-    it come the measures of neural collapse and of corruption of the same models, where the suite asks
-    for them.
+    it come robust accuracy and the measures of neural collapse and of corruption of the same models, where
+    the suite asks for them.
 
     Args:
         comparison: what to show.
@@ -58,7 +59,7 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
     """
     parts: list[RenderableType] = []
     others: dict[tuple[str, ...], list[RenderableType]] = {}
-    for tables_of in (collapse_tables, corruption_tables):
+    for tables_of in (adversarial_tables, collapse_tables, corruption_tables):
         for block, tables in tables_of(comparison).items():
             others.setdefault(block, []).extend(tables)
     for table in _clean(comparison, subsets):

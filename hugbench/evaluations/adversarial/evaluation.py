@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
+from hugbench import __version__
 from hugbench.evaluations.adversarial.attacks import Attack
 from hugbench.evaluations.adversarial.card import examine
 from hugbench.evaluations.adversarial.cascade import Cascade, Stage, look
@@ -128,21 +128,25 @@ class _Work:
         )
         standings, costs = cascade.run(clean)
         least = {eps: worst([standings[label, eps] for label in labels]) for eps in self.eps}
+        examined = victim.num_classes > 1 and len(sample.indices)
         cards = {
-            eps: self._card(victim, sample, eps, least[eps].robust, indices, reference, ledger)
-            for eps in (self.eps if stages and len(sample.indices) else ())
+            eps: self._card(victim, sample, eps, least[eps].robust[sample.among(indices)], reference, ledger)
+            for eps in (self.eps if examined else ())
         }
         if len(labels) > 1:
             standings = {**{(WORST, eps): least[eps] for eps in self.eps}, **standings}
         figures = Figures(self.norm, clean, standings, cards)
-        told = bound(self.asked) if stages else "a single class is in play: no attack can change a prediction"
+        told = bound(self.asked) if examined else "no attack was made: there is no other class in play"
         details = {
             "norm": self.norm,
             "images": len(indices),
             "classes": victim.num_classes,
             "scales": list(scales),
             "stages": costs,
-            "cards": cards,
+            "cards": [
+                {"norm": self.norm, "eps": of, "images": len(sample.indices), **card}
+                for of, card in cards.items()
+            ],
             "bound": told,
         }
         return Findings(
@@ -184,7 +188,7 @@ class _Work:
     def _reference(self, victim: Victim) -> Victim | None:
         """The paired baseline with the same classes in play."""
         found = self.setting.reference()
-        return None if found is None else Victim(found.eval(), victim.classes)
+        return None if found is None else Victim(found, victim.classes)
 
     def _head(
         self, victim: Victim, indices: Tensor, stages: list[Stage], reference: Victim | None
@@ -193,6 +197,7 @@ class _Work:
         dataset = self.setting.dataset
         classes = victim.classes
         return {
+            "version": __version__,
             "weights": weights_sha256(self.classifier),
             "images": [dataset.checksum, split_sha256(dataset.test, self.setting.device)],
             "classes": None if classes is None else classes.tolist(),
@@ -212,7 +217,6 @@ class _Work:
         sample: Sample,
         eps: str,
         robust: Tensor,
-        indices: Tensor,
         reference: Victim | None,
         ledger: Ledger,
     ) -> Mapping[str, Any]:
@@ -225,7 +229,7 @@ class _Work:
                 sample.targets,
                 norm=self.norm,
                 eps=eps_value(eps),
-                robust=robust[torch.searchsorted(indices, sample.indices)].to(self.setting.device),
+                robust=robust.to(self.setting.device),
                 seed=derive(self.seed, "card", eps),
                 reference=reference,
             )

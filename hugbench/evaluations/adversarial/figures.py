@@ -72,7 +72,8 @@ class Figures:
     def complaints(self) -> list[str]:
         """A sentence on all checks that did not pass; none where all did."""
         told = [f"{eps} {text}" for eps, card in self.cards.items() if (text := _complaints(card))]
-        return [f"robust_accuracy in {self.norm}, checks of the figure: {'; '.join(told)}"] if told else []
+        label = next(iter(self.standings))[0]
+        return [f"robust_accuracy ({label} {self.norm}), its cards: {'; '.join(told)}"] if told else []
 
     def _condition(self, label: str, eps: str) -> str:
         return f"{label} {self.norm} {eps}"
@@ -93,12 +94,13 @@ def worst(standings: list[Standing]) -> Standing:
 
 
 def _complaints(card: Mapping[str, Any]) -> str:
-    """`FAIL (losses 0.12 > 0.005)`: the checks that did not pass, with number and threshold."""
+    """`FAIL: losses 0.12 (threshold 0.005)`: the checks that did not pass, with number and threshold."""
     if card["verdict"] == RELIABILITY[0]:
         return ""
     told = []
     for check in card["checks"]:
         if check["verdict"] in RELIABILITY[1:]:
-            numbers = [f"{check[key]:.3g}" for key in ("value", "threshold") if check[key] is not None]
-            told.append(" ".join([check["name"], " > ".join(numbers)]).rstrip())
-    return f"{card['verdict']} ({', '.join(told) or 'checks were skipped'})"
+            value = "" if check["value"] is None else f" {check['value']:.3g}"
+            limit = "" if check["threshold"] is None else f" (threshold {check['threshold']:.3g})"
+            told.append(f"{check['name']}{value}{limit}")
+    return f"{card['verdict']}: {', '.join(told) or 'a check was skipped'}"

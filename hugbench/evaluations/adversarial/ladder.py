@@ -167,8 +167,12 @@ def check_data(
         raise UserError(f"{dataset.name} has no test images to attack", key=KEY)
     shape = dataset.test.shape
     check_eps(norm, eps, shape=shape, key=f"{KEY}.eps")
+    classes = len(dataset.classes)
     for rung in rungs(attack, attacks, norm):
-        if reason := refusal(rung.name, norm, len(dataset.classes), shape):
+        reason = refusal(rung.name, norm, classes, shape)
+        if attacks and not effective(rung, classes):
+            reason = f"it aims at none of {classes} classes"
+        if reason:
             raise UserError(
                 f"{rung.text} cannot be made on {dataset.name}: {reason}",
                 key=f"{KEY}.{'attacks' if attacks else 'attack'}",

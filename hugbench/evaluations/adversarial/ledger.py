@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from hugbench.types import eps_value
 
-BASE = ("weights", "images", "classes")
-"""What every answer of a file is of: with another of these it means nothing."""
+BASE = ("version", "weights", "images", "classes")
+"""Whose every answer of a file is, and of what: with another of these it means nothing."""
 
 
 class Trial(NamedTuple):

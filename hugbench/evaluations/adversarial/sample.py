@@ -37,6 +37,10 @@ class Sample:
             pixels, labels, _ = next(images.batches(len(chosen), device, chosen))
         return cls(chosen, to_float(pixels), victim.place(labels))
 
+    def among(self, indices: Tensor) -> Tensor:
+        """Where its images stand among `indices` of the split, which are ascending and hold them all."""
+        return torch.searchsorted(indices, self.indices)
+
 
 def balanced(targets: Tensor, count: int | None, seed: int) -> Tensor:
     """Places of at most `count` labels, ascending: of each class as many as the others, or one more.

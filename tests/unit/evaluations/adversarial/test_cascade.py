@@ -16,7 +16,7 @@ from tests.unit.evaluations.adversarial.standin import Push, pixels_as_logits, s
 
 EPS = ("1/255", "2/255", "8/255")
 N, BATCH = 23, 4
-HEAD = {"weights": "w", "images": "i", "classes": None, "seed": 0}
+HEAD = {"version": "0", "weights": "w", "images": "i", "classes": None, "seed": 0}
 
 
 def stages(*strengths, label="standard", noise=0.0):

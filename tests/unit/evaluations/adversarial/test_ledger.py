@@ -11,7 +11,7 @@ from torch import nn
 
 from hugbench.evaluations.adversarial.ledger import Answers, Ledger, Trial, weights_sha256
 
-HEAD = {"weights": "w", "images": "i", "classes": [0, 1], "seed": 0, "plan": ["a"]}
+HEAD = {"version": "0", "weights": "w", "images": "i", "classes": [0, 1], "seed": 0, "plan": ["a"]}
 OTHER = {**HEAD, "plan": ["a", "b"]}
 PUSH = Trial("push", "Linf", "1/255")
 
@@ -81,7 +81,7 @@ def test_garbage_in_the_middle_ends_it_there(tmp_path):
     assert path.read_bytes() == b"".join(lines[:2])
 
 
-@pytest.mark.parametrize("key", ["weights", "images", "classes"])
+@pytest.mark.parametrize("key", ["version", "weights", "images", "classes"])
 def test_of_other_weights_images_or_classes_nothing_is_left(tmp_path, key):
     filled(tmp_path)
     ledger = Ledger(tmp_path, {**HEAD, key: ["x"]})
