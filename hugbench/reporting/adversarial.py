@@ -96,7 +96,7 @@ def _reliability(arms: Sequence[Arm]) -> str:
 def _differences(baseline: str, groups: Mapping[str, Group]) -> RenderableType:
     """One row per criterion but the baseline: what it is better or worse by at each eps."""
     table = plain_table()
-    for name in (f"minus {baseline}", *(f"{eps} %" for eps in groups)):
+    for name in (f"minus {baseline}", *groups):
         table.add_column(Text(name), overflow="fold")
     for row in zip(*(group.arms for group in groups.values()), strict=True):
         if row[0].criterion != baseline:

@@ -199,7 +199,7 @@ class _Work:
         return {
             "version": __version__,
             "weights": weights_sha256(self.classifier),
-            "images": [dataset.checksum, split_sha256(dataset.test, self.setting.device)],
+            "images": [dataset.checksum, split_sha256(dataset.test)],
             "classes": None if classes is None else classes.tolist(),
             "seed": self.seed,
             "asked": hashlib.sha256(indices.numpy().tobytes()).hexdigest(),
