@@ -39,6 +39,7 @@ EVALUATIONS: dict[str, str] = {
     "calibration": "hugbench.evaluations.calibration:calibration",
     "collapse": "hugbench.evaluations.collapse:collapse",
     "corruption": "hugbench.evaluations.corruption.evaluation:corruption",
+    "adversarial": "hugbench.evaluations.adversarial.evaluation:adversarial",
     "ood": "hugbench.evaluations.ood.evaluation:ood",
 }
 
@@ -48,6 +49,7 @@ PAIRED: frozenset[str] = frozenset({"adversarial"})
 ARGUMENT_CHECKS: dict[str, str] = {
     "calibration": "hugbench.evaluations.corruption.arguments:check",
     "corruption": "hugbench.evaluations.corruption.arguments:check",
+    "adversarial": "hugbench.evaluations.adversarial.ladder:check_arguments",
     "ood": "hugbench.evaluations.ood.sets:check_arguments",
 }
 """What an evaluation says of its arguments together, `f(**arguments)`, without torch; raises UserError."""
@@ -55,6 +57,7 @@ ARGUMENT_CHECKS: dict[str, str] = {
 PREFLIGHTS: dict[str, str] = {
     "calibration": "hugbench.evaluations.calibration:preflight",
     "corruption": "hugbench.evaluations.corruption.origin:preflight",
+    "adversarial": "hugbench.evaluations.adversarial.ladder:check_data",
     "ood": "hugbench.evaluations.ood.evaluation:preflight",
 }
 """What an evaluation wants to see before any run starts: `f(dataset, data, **arguments)`, `data` being the

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from hugbench.reporting.adversarial import adversarial_tables
 from hugbench.reporting.calibration import calibration_tables
 from hugbench.reporting.collapse import collapse_tables
 from hugbench.reporting.corruption import corruption_tables
@@ -51,8 +52,8 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
     Each table has the accuracy over seeds, the paired difference to the baseline and what may be
     said of it, smaller tables of the accuracy on classes with many, medium and few training images
     (where they were told apart) and of the other metrics, and a caption with n, seeds and test. Below
-    it come the measures of neural collapse, corruption, calibration and out-of-distribution detection of
-    the same models, where the suite asks for them.
+    it come robust accuracy and the measures of neural collapse, corruption, calibration and
+    out-of-distribution detection of the same models, where the suite asks for them.
 
     Args:
         comparison: what to show.
@@ -60,7 +61,7 @@ def comparison_table(comparison: Comparison, *, subsets: Sequence[str] = ("all",
     """
     parts: list[RenderableType] = []
     others: dict[tuple[str, ...], list[RenderableType]] = {}
-    for tables_of in (collapse_tables, corruption_tables, calibration_tables, ood_tables):
+    for tables_of in (adversarial_tables, collapse_tables, corruption_tables, calibration_tables, ood_tables):
         for block, tables in tables_of(comparison).items():
             others.setdefault(block, []).extend(tables)
     for table in _clean(comparison, subsets):
