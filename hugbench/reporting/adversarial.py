@@ -9,7 +9,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from hugbench.reporting.tables import criteria_table, mean_and_half_width, plain_table
-from hugbench.results.comparison import RELIABILITY, Arm, Comparison, Group, Quantity
+from hugbench.results.cells import RELIABILITY
+from hugbench.results.comparison import Arm, Comparison, Group, Quantity
 from hugbench.results.statistics import Paired
 
 EVALUATION, ROBUST, CLEAN = "adversarial", "robust_accuracy", "accuracy"

@@ -13,7 +13,7 @@ from torch import Tensor
 from hugbench.evaluations.adversarial.cascade import STANDS, Clean, Stage, Standing
 from hugbench.evaluations.adversarial.catalogue import Norm
 from hugbench.evaluations.base import Measurement, Reliability
-from hugbench.results.comparison import RELIABILITY
+from hugbench.results.cells import RELIABILITY
 from hugbench.types import eps_value
 
 
