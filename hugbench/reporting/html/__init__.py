@@ -1,0 +1,1 @@
+"""A suite's report as one static page."""
