@@ -1,6 +1,6 @@
 """hugbench: is a training loss really better than cross-entropy, and at what?
 
-The verbs of the command line are functions here (`run`, `compare`, `plan`, `status`, `validate`,
+The verbs of the command line are functions here (`run`, `compare`, `report`, `plan`, `status`, `validate`,
 `records`, `cards`, `export`, `corrupt`, `show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`,
 `Criterion` and `Classifier`. Each is imported when it is first asked for.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hugbench.criteria.hug import HUG
     from hugbench.describe import doctor, entries, show
     from hugbench.models import Classifier
+    from hugbench.reports import report
     from hugbench.results.comparison import compare_records
     from hugbench.suite.jsonschema import json_schema as schema
 
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 _DOORS = {
     "run": "hugbench.api",
     "compare": "hugbench.comparing",
+    "report": "hugbench.reports",
     "plan": "hugbench.api",
     "status": "hugbench.api",
     "validate": "hugbench.api",
@@ -57,6 +59,7 @@ __all__ = [
     "export",
     "plan",
     "records",
+    "report",
     "run",
     "schema",
     "show",

@@ -12,6 +12,7 @@ from hugbench.data import catalogue
 from hugbench.errors import standing
 from hugbench.results.cards import collect_cards
 from hugbench.results.measured import planned_runs, records_of
+from hugbench.results.notes import notes_of
 from hugbench.results.store import RunFolder, Status, writable
 from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.loader import Suite, load_suite
@@ -373,25 +374,10 @@ def _outcome(made: Plan, root: Path) -> Outcome:
         run_id: found.error or "unknown" for run_id, found in statuses.items() if found.state == "failed"
     }
     done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys[run_id]))
-    notes = (*damaged, *_notes(made, statuses, keys))
+    notes = (*damaged, *notes_of(made, root))
     comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
     try:
         pictures = tuple(collapse_pictures(made, root))
     except OSError as error:
         pictures, notes = (), (*notes, f"the pictures could not be written ({error.strerror})")
     return Outcome(made, comparison, done, failed, notes, root, pictures)
-
-
-def _notes(made: Plan, statuses: Mapping[str, Status], keys: Mapping[str, list[str]]) -> list[str]:
-    """Each note of the evaluations once, with the criteria and seeds it is of unless it is of all."""
-    told: dict[str, dict[str, list[int]]] = {}
-    for planned in made.distinct():
-        run_id = planned.run.run_id
-        for note in {note for key in keys[run_id] for note in statuses[run_id].notes.get(key, [])}:
-            told.setdefault(note, {}).setdefault(planned.label, []).append(planned.run.seed)
-    notes = []
-    for note, arms in sorted(told.items()):
-        of = [f"{label} (seed {', '.join(map(str, dict.fromkeys(seeds)))})" for label, seeds in arms.items()]
-        everywhere = sum(map(len, arms.values())) == len(statuses)
-        notes.append(note if everywhere else f"{', '.join(of)}: {note}")
-    return notes

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hugbench.cli import comparing, describing, suites, writing
+from hugbench.cli import comparing, describing, reporting, suites, writing
 
 app = typer.Typer(
     name="hugbench",
@@ -36,6 +36,7 @@ def options(
 
 app.command()(suites.run)
 app.command()(comparing.compare)
+app.command()(reporting.report)
 app.command()(suites.plan)
 app.command()(suites.status)
 app.command()(suites.validate)

@@ -66,7 +66,7 @@ def _table(groups: Mapping[str, Group]) -> RenderableType:
     table = criteria_table(COLUMNS[metric] for metric in shown)
     arms = [arm.criterion for arm in next(iter(shown.values())).arms]
     columns = [
-        [_number(arm.interval, 100 if COLUMNS[metric].endswith("%") else 1) for arm in group.arms]
+        [number(arm.interval, 100 if COLUMNS[metric].endswith("%") else 1) for arm in group.arms]
         for metric, group in shown.items()
     ]
     for criterion, *cells in zip(arms, *columns, strict=True):
@@ -74,7 +74,7 @@ def _table(groups: Mapping[str, Group]) -> RenderableType:
     return table
 
 
-def _number(interval: Interval | None, scale: float) -> str:
+def number(interval: Interval | None, scale: float) -> str:
     """Three significant digits, and the half-width to the same place."""
     if interval is None:
         return "-"

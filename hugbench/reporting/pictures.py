@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,8 +120,13 @@ def _picture(
         arms[planned.label] = path if done else None
         shown = status.files[path.relative_to(folder.path).as_posix()] if done else "missing"
         digest.update(f"{planned.label} {shown}\n".encode())
-    name = re.sub(r"[^\w.=-]+", "_", "-".join([spec.key if several else spec.name, *parts]))
+    name = file_name([spec.key if several else spec.name, *parts])
     return Picture(name, title, arms, digest.hexdigest())
+
+
+def file_name(parts: Iterable[str]) -> str:
+    """Parts of a title as the stem of a file's name."""
+    return re.sub(r"[^\w.=-]+", "_", "-".join(part for part in parts if part))
 
 
 def _read(path: Path) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from markupsafe import Markup
 
@@ -21,6 +22,8 @@ class Table:
         words: how many of the first columns hold words; numbers stand to the right.
         caption: what the numbers are.
     """
+
+    form: ClassVar[str] = "table"
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -42,6 +45,8 @@ class Figure:
         size: of a panel: wide, medium or small.
     """
 
+    form: ClassVar[str] = "figure"
+
     title: str
     panels: Sequence[tuple[str, Markup]]
     data: Table
@@ -55,6 +60,8 @@ class Figure:
 class Prose:
     """A paragraph, or a list of sentences."""
 
+    form: ClassVar[str] = "prose"
+
     sentences: Sequence[Cell]
     listed: bool = False
     kind: str = ""
@@ -64,6 +71,8 @@ class Prose:
 class Source:
     """Text that is shown as it is, behind a summary."""
 
+    form: ClassVar[str] = "source"
+
     summary: str
     text: str
 
@@ -71,6 +80,8 @@ class Source:
 @dataclass(frozen=True)
 class Picture:
     """An image that the page holds itself: its data as a `data:` address."""
+
+    form: ClassVar[str] = "picture"
 
     title: str
     address: str

@@ -1,0 +1,41 @@
+"""Out-of-distribution detection: how well each score tells the test images from others."""
+
+from __future__ import annotations
+
+from hugbench.reporting.html.accuracy import judged
+from hugbench.reporting.html.elements import Item, Section, Table
+from hugbench.reporting.html.material import Material
+from hugbench.reporting.html.numbers import evidence, first, shown
+from hugbench.reporting.ood import CAPTION, METRICS, SCORES, SETS
+from hugbench.results.cells import Block
+
+
+def ood_section(material: Material, block: Block) -> Section | None:
+    """Every out-of-distribution evaluation at the end of the runs."""
+    items: list[Item] = []
+    for evaluation in material.numbers.evaluations(block, "ood"):
+        places = material.numbers.ended(block, evaluation)
+        for row in places.values():
+            if first(row).primary:
+                of = first(row).quantity
+                items += judged(material, row, f"{of.metric.replace('.', ' ')}, {of.condition}")
+        for metric, title in METRICS.items():
+            found = {
+                (kind, score): row
+                for kind in SETS
+                for score, names in SCORES.items()
+                if (row := next((r for n in names if (r := places.get((f"{n}.{metric}", kind, "all", None)))), None))
+            }
+            if not found:
+                continue
+            scores = [score for score in SCORES if any(score == name for _, name in found)]
+            rows = [
+                [name, kind, *(shown(found[kind, s][name]) if (kind, s) in found else "-" for s in scores)]
+                for kind in SETS
+                if any(kind == of for of, _ in found)
+                for name in material.report.criteria
+            ]
+            lines = [line for row in found.values() for line in row.values()]
+            told = f"{title}. {evidence(lines, material.report.level)} {CAPTION}"
+            items.append(Table(["criterion", "against", *scores], rows, words=2, caption=told))
+    return Section("Out-of-distribution detection", items) if items else None
