@@ -13,7 +13,7 @@ from hugbench.errors import standing
 from hugbench.results.cards import collect_cards
 from hugbench.results.measured import planned_runs, records_of
 from hugbench.results.notes import notes_of
-from hugbench.results.store import RunFolder, Status, writable
+from hugbench.results.store import RunFolder, writable
 from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.loader import Suite, load_suite
 from hugbench.suite.plan import Plan, PlannedRun, Run, make_plan

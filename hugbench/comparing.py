@@ -252,7 +252,7 @@ def _gaps(lines: Iterable[Contrast]) -> list[str]:
         if line.verdict == "no baseline":
             absent = f"{line.criterion} before" if line.against == BEFORE else line.against
             notes[f"{where}: nothing of {absent} is finished, so nothing is tested"] = None
-        elif line.verdict == "no result":
+        elif line.verdict == "no result" and line.primary:
             notes[f"{where}: {line.criterion} has no number there"] = None
         elif line.difference is not None and not line.difference.seeds:
             ours, theirs = (", ".join(map(str, found)) for found in (line.values, line.reference_values))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from hugbench.reporting.html.dots import dots
 from hugbench.reporting.html.elements import Cell, Figure, Item, Section, Table
 from hugbench.reporting.html.material import Material
@@ -18,8 +16,8 @@ from hugbench.reporting.html.numbers import (
     values_table,
 )
 from hugbench.reporting.html.verdicts import badge
-from hugbench.reporting.terminal import SECONDARY
 from hugbench.reporting.tables import is_fraction
+from hugbench.reporting.terminal import SECONDARY
 from hugbench.results.cells import Block
 
 PER_CENT = (0.0, 100.0)
@@ -34,10 +32,14 @@ def accuracy_section(material: Material, block: Block) -> Section | None:
         if main is not None:
             items += judged(material, main, "accuracy" if evaluation == "accuracy" else evaluation)
             beside = {
-                name: row for metric, name in SECONDARY.items() if (row := places.get((metric, "clean", "all", None)))
+                name: row
+                for metric, name in SECONDARY.items()
+                if (row := places.get((metric, "clean", "all", None)))
             }
             if beside:
-                items.append(means_table(beside, material.report.criteria))
+                lines = [line for row in beside.values() for line in row.values()]
+                told = evidence(lines, material.report.level)
+                items.append(means_table(beside, material.report.criteria, "Beside accuracy", told))
     return Section("Accuracy", items) if items else None
 
 
@@ -47,7 +49,9 @@ def judged(material: Material, row: Row, name: str) -> list[Item]:
     cells: list[list[Cell]] = [
         [*cells[:-1], badge(line)] for cells, line in zip(sheet.rows, row.values(), strict=True)
     ]
-    table = Table(sheet.columns, cells, caption=sheet.caption)
+    table = Table(
+        sheet.columns, cells, caption=sheet.caption, title=f"{name[0].upper()}{name[1:]}", tail=True
+    )
     return [table, *_figure(material, row, name)]
 
 
@@ -57,7 +61,7 @@ def _figure(material: Material, row: Row, name: str) -> list[Item]:
         return []
     metric, baseline = first(row).quantity.metric, material.report.baseline
     unit = " %" if is_fraction(metric) else ""
-    limits = PER_CENT if metric.endswith("accuracy") or metric.endswith("error") and unit else None
+    limits = PER_CENT if metric.endswith("accuracy") or (metric.endswith("error") and unit) else None
     reference = row[baseline].interval if baseline in row else None
     panels = [
         (

@@ -43,7 +43,9 @@ class Box:
     bottom: float
 
 
-def spanned(values: Iterable[float], *, about: float = 0.06, limits: tuple[float, float] | None = None) -> tuple[float, float]:
+def spanned(
+    values: Iterable[float], *, about: float = 0.06, limits: tuple[float, float] | None = None
+) -> tuple[float, float]:
     """A range around values with some air; limits are never left.
 
     Args:
@@ -78,7 +80,7 @@ def tick_labels(values: Sequence[float]) -> list[str]:
 
 def below(box: Box, scale: Scale, title: str, places: Sequence[tuple[float, str]] | None = None) -> Markup:
     """The horizontal axis: grid lines, labels, title. `places` are (value, label); round numbers without."""
-    found = _ticks(scale, box.right - box.left, 70) if places is None else places
+    found = _ticks(scale, box.right - box.left, 45) if places is None else places
     parts = []
     for value, name in found:
         x = scale(value)
@@ -92,7 +94,7 @@ def below(box: Box, scale: Scale, title: str, places: Sequence[tuple[float, str]
 def beside(box: Box, scale: Scale, title: str) -> Markup:
     """The vertical axis: grid lines, labels, and the title above it."""
     parts = []
-    for value, name in _ticks(scale, box.bottom - box.top, 40):
+    for value, name in _ticks(scale, box.bottom - box.top, 28):
         y = scale(value)
         parts.append(line((box.left, y), (box.right, y), class_="grid"))
         parts.append(text((box.left - 5, y), name, anchor="end", size=SMALL, class_="quiet"))

@@ -44,9 +44,7 @@ def corruption_section(material: Material, block: Block) -> Section | None:
     return Section("Corruption", items) if items else None
 
 
-def _maps(
-    material: Material, cells: Mapping[tuple[str, int], Row], places: Mapping[Place, Row]
-) -> Figure:
+def _maps(material: Material, cells: Mapping[tuple[str, int], Row], places: Mapping[Place, Row]) -> Figure:
     """The baseline's accuracy, and what every other criterion gains or loses against it."""
     kinds = list(dict.fromkeys(kind for kind, _ in cells))
     severities = sorted({severity for _, severity in cells})

@@ -11,8 +11,8 @@ from hugbench.reporting.html.axes import Box, Scale, below, reaching
 from hugbench.reporting.html.markup import joined, tag
 from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, marker, wrapped
 
-WIDTH = 440.0
-NAMES = 150.0
+WIDTH = 400.0
+NAMES = 140.0
 SIZE = 12.0
 AROUND = 12.0
 

@@ -21,6 +21,8 @@ class Table:
         rows: as many cells each.
         words: how many of the first columns hold words; numbers stand to the right.
         caption: what the numbers are.
+        title: stands above it.
+        tail: the last column holds words, too.
     """
 
     form: ClassVar[str] = "table"
@@ -29,6 +31,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     words: int = 1
     caption: str = ""
+    title: str = ""
+    tail: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ def frequency_section(material: Material, block: Block) -> Section | None:
     figures = []
     for evaluation in material.numbers.evaluations(block, "accuracy"):
         places = material.numbers.ended(block, evaluation)
-        rows = {
-            name: row for name in FREQUENCIES if (row := places.get(("accuracy", "clean", name, None)))
-        }
+        rows = {name: row for name in FREQUENCIES if (row := places.get(("accuracy", "clean", name, None)))}
         if not rows:
             continue
         ends = [

@@ -96,7 +96,9 @@ def _angles(material: Material, block: Block) -> list[Item]:
         inside,
     )
     absent = [name for name in material.members(block) if name not in found]
-    caption = f"All pairs of {classes} proxies in {width} dimensions, the seeds together; each as high as its peak."
+    caption = (
+        f"All pairs of {classes} proxies in {width} dimensions, the seeds together; each as high as its peak."
+    )
     if simplex is not None:
         caption += f" Line: {simplex:.2f}°, the angle of a regular simplex, the most uniform there is."
     if absent:
@@ -117,9 +119,7 @@ def _table(found: dict[str, list[Angles]]) -> Table:
 def _classes(material: Material, block: Block) -> int:
     """How many classes there are: those that accuracy is told of one by one."""
     of_class = {
-        of.subset
-        for of in material.numbers.rows
-        if of.block == block and of.subset.startswith("class:")
+        of.subset for of in material.numbers.rows if of.block == block and of.subset.startswith("class:")
     }
     return len(of_class)
 
@@ -141,7 +141,7 @@ def _pictures(material: Material, block: Block) -> list[Item]:
                 Picture(
                     "Features in the plane",
                     f"data:image/{kind};base64,{data}",
-                    f"Directions of the features of one seed, by class; drawn from the predictions. File: {path.name}.",
+                    f"Directions of the features of one seed, by class; {path.name}.",
                 )
             )
     return items

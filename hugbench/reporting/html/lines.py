@@ -12,7 +12,7 @@ from hugbench.reporting.html.axes import Box, Scale, below, beside, reaching
 from hugbench.reporting.html.markup import joined
 from hugbench.reporting.html.svg import Look, drawing, line, marker, path
 
-WIDTH, HEIGHT = 440.0, 280.0
+WIDTH, HEIGHT = 400.0, 270.0
 APART = 2.5
 
 
@@ -69,7 +69,7 @@ def lines(
         title, description: for those who do not see it.
         curves: at least one spot in all.
         axes: what they say.
-        bands: the spread as a band, without markers: for many spots; else as bars with markers.
+        bands: the spread as a band, with a marker at the end only: for many spots; else as bars with markers.
         size: in units of the drawing.
     """
     width, height = size
@@ -83,9 +83,7 @@ def lines(
     return drawing(title, description, size, *parts)
 
 
-def span_of(
-    curves: Iterable[Curve], limits: tuple[float, float] | None = None
-) -> tuple[float, float]:
+def span_of(curves: Iterable[Curve], limits: tuple[float, float] | None = None) -> tuple[float, float]:
     """The vertical range that curves need."""
     spots = [spot for curve in curves for spot in curve.spots]
     ends = [end for spot in spots for end in (spot.low, spot.high) if end is not None]
@@ -105,9 +103,11 @@ def _band(curve: Curve, across: Scale, up: Scale) -> list[Markup]:
     centre = [(across(spot.x), up.inside(spot.y)) for spot in curve.spots]
     paint = {"fill": "none", "stroke": curve.look.colour, "stroke_width": 1.7}
     area = [path(edge, closed=True, fill=curve.look.colour, fill_opacity=0.16)] if len(wide) > 1 else []
-    if len(centre) == 1:
-        return [marker(centre[0], curve.look)]
-    return [*area, path(centre, stroke_dasharray=curve.look.dash, **paint)]
+    return [
+        *area,
+        path(centre, stroke_dasharray=curve.look.dash, **paint),
+        marker(centre[-1], curve.look, size=3.6),
+    ]
 
 
 def _bars(curve: Curve, across: Scale, up: Scale, aside: float) -> list[Markup]:

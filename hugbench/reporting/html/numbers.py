@@ -135,12 +135,14 @@ def values_table(row: Row) -> Table:
     return Table(["criterion", "mean", *(f"seed {seed}" for seed in seeds)], rows)
 
 
-def means_table(rows: Mapping[str, Row], criteria: Sequence[str]) -> Table:
+def means_table(
+    rows: Mapping[str, Row], criteria: Sequence[str], title: str = "", caption: str = ""
+) -> Table:
     """Mean and half-width: a row for each criterion, a column for each named quantity."""
     cells = [
         [name, *(shown(row[name]) if name in row else "-" for row in rows.values())] for name in criteria
     ]
-    return Table(["criterion", *rows], cells)
+    return Table(["criterion", *rows], cells, caption=caption, title=title)
 
 
 def _value(value: float | None, scale: float, fraction: bool) -> str:

@@ -24,7 +24,11 @@ def ood_section(material: Material, block: Block) -> Section | None:
                 (kind, score): row
                 for kind in SETS
                 for score, names in SCORES.items()
-                if (row := next((r for n in names if (r := places.get((f"{n}.{metric}", kind, "all", None)))), None))
+                if (
+                    row := next(
+                        (r for n in names if (r := places.get((f"{n}.{metric}", kind, "all", None)))), None
+                    )
+                )
             }
             if not found:
                 continue

@@ -68,7 +68,7 @@ def page(material: Material, *, now: datetime | None = None) -> str:
         description=material.description,
         facts=list(_facts(material, now or datetime.now(UTC))),
         sections=sections,
-        style=Markup(resources.files(__package__).joinpath("templates/style.css").read_text()),  # noqa: S704
+        style=Markup(resources.files(__package__).joinpath("templates/style.css").read_text()),
     )
 
 

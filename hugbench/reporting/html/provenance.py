@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hugbench.reporting.html.elements import Cell, Item, Prose, Section, Source, Table
@@ -24,9 +25,10 @@ def notes_section(material: Material) -> Section | None:
 
 def method_section(material: Material) -> Section:
     """What intervals, p and verdicts are."""
+    primary = [line for line in material.report.contrasts if line.primary]
     told = [
-        *legend(material.report),
-        "Every comparison is paired: initialisation, data order and augmentation come from the seed and never "
+        *legend(replace(material.report, contrasts=tuple(primary))),
+        "Every comparison is paired: initialisation, data order and augmentation come from the seed, never "
         "from the criterion.",
         "Models are measured at the end of their training; no epoch is chosen by its test accuracy.",
     ]
@@ -34,42 +36,37 @@ def method_section(material: Material) -> Section:
 
 
 def runs_section(material: Material) -> Section:
-    """A row for each run, failed and unfinished ones included."""
-    rows: list[list[Cell]] = []
-    variants = any(run.block[3] for run in material.runs)
-    protocols = len({run.block[:3] for run in material.runs}) > 1
-    for run in material.runs:
-        session = _last_session(run)
-        rows.append(
-            [
-                run.label,
-                *([" · ".join(run.block[:3])] if protocols else []),
-                *([run.block[3]] if variants else []),
-                tag("code", run.folder.run_id),
-                str(run.seed),
-                _state(run),
-                duration(run.status.seconds) if run.status.seconds else "-",
-                str(session.get("device", "-")),
-                (session.get("git_revision") or "-")[:REVISION],
-                run.status.error or "",
-            ]
-        )
-    columns = [
-        "criterion",
-        *(["models"] if protocols else []),
-        *(["variant"] if variants else []),
-        "run",
-        "seed",
-        "state",
-        "training time",
-        "device",
-        "revision",
-        "error",
-    ]
-    states = [_state(run) for run in material.runs]
+    """A row for each run, failed and unfinished ones included; a table for each block of models."""
+    blocks = list(dict.fromkeys(run.block for run in material.runs))
+    errors = any(run.status.error for run in material.runs)
+    columns = ["criterion", "run", "seed", "state", "training time", "device", "revision"]
+    items: list[Item] = [Prose([_counted(material.runs)])]
+    for block in blocks:
+        rows = [_row(run)[: None if errors else -1] for run in material.runs if run.block == block]
+        title = " · ".join(part for part in block if part) if len(blocks) > 1 else ""
+        names = [*columns, "error"] if errors else columns
+        items.append(Table(names, rows, words=len(names), title=title))
+    return Section("Runs", items)
+
+
+def _counted(runs: Sequence[Measured]) -> str:
+    states = [_state(run) for run in {run.folder.run_id: run for run in runs}.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    caption = f"{len(material.runs)} runs: {counts}. Each lies in runs/RUN with its records and predictions."
-    return Section("Runs", [Table(columns, rows, words=len(columns), caption=caption)])
+    return f"{len(states)} models: {counts}. Each lies in runs/RUN with its records and predictions."
+
+
+def _row(run: Measured) -> list[Cell]:
+    session = _last_session(run)
+    return [
+        run.label,
+        tag("code", run.folder.run_id),
+        str(run.seed),
+        _state(run),
+        duration(run.status.seconds) if run.status.seconds else "-",
+        str(session.get("device", "-")),
+        (session.get("git_revision") or "-")[:REVISION],
+        run.status.error or "",
+    ]
 
 
 def environment_section(material: Material) -> Section | None:
@@ -98,7 +95,9 @@ def suite_section(material: Material) -> Section:
     text = yaml.safe_dump(_resolved(material), sort_keys=False, allow_unicode=True, width=100)
     items: list[Item] = [Source("the suite with every default, YAML", text)]
     try:
-        items.insert(0, Source(f"the suite as it was written: {material.source.name}", material.source.read_text()))
+        items.insert(
+            0, Source(f"the suite as it was written: {material.source.name}", material.source.read_text())
+        )
     except (OSError, UnicodeDecodeError):
         items.append(Prose([f"The suite's file {material.source} cannot be read."]))
     if material.settings:

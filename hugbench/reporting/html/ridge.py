@@ -9,8 +9,8 @@ from markupsafe import Markup
 from hugbench.reporting.html.axes import Box, Scale, below
 from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, path
 
-WIDTH = 440.0
-NAMES = 150.0
+WIDTH = 400.0
+NAMES = 140.0
 ROW = 34.0
 SIZE = 12.0
 

@@ -10,7 +10,7 @@ from hugbench.reporting.html.elements import Figure, Item, Section, Table
 from hugbench.reporting.html.heat import Grid, heat
 from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import Row, evidence, first, means_table
+from hugbench.reporting.html.numbers import Row, means_table, seeds_of
 from hugbench.reporting.html.svg import swatch
 from hugbench.reporting.stream import LEGEND, NUMBERS
 from hugbench.reporting.tables import mean_and_half_width
@@ -64,7 +64,9 @@ def stream_section(material: Material, block: Block) -> Section | None:
             if row is not None:
                 items += judged(material, row, metric.replace("_", " "))
         others = {
-            title: row for metric, title in NUMBERS.items() if (row := places.get((metric, "clean", "all", None)))
+            title: row
+            for metric, title in NUMBERS.items()
+            if (row := places.get((metric, "clean", "all", None)))
         }
         if others:
             items.append(means_table(others, material.report.criteria))
@@ -104,7 +106,10 @@ def _courses(material: Material, stream: Stream) -> Figure:
     forgetting = {name: stream.forgetting(name) for name in criteria} if stream.cells else {}
     courses = {"accuracy on the classes seen so far": seen, "forgetting": forgetting}
     panels = [
-        panel for title, course in courses.items() if any(course.values()) for panel in _charts(material, title, course, stream.length)
+        panel
+        for title, course in courses.items()
+        if any(course.values())
+        for panel in _charts(material, title, course, stream.length)
     ]
     steps = range(1, stream.length + 1)
     rows = [
@@ -119,14 +124,12 @@ def _courses(material: Material, stream: Stream) -> Figure:
         panels,
         Table(["criterion", "%", *map(str, steps)], rows, words=2),
         legend=[(swatch(material.looks[name]), name) for name in criteria],
-        caption=f"{LEGEND.replace(' `hugbench records` has the accuracy matrix.', '')} Bars: intervals. "
-        f"{evidence(told, material.report.level).partition(';')[2].strip()}",
+        caption=f"{LEGEND.partition(' `')[0]} Bars: {100 * material.report.level:g} % Student t-intervals "
+        f"over {seeds_of(told)}.",
     )
 
 
-def _charts(
-    material: Material, title: str, course: Course, length: int
-) -> list[tuple[str, str]]:
+def _charts(material: Material, title: str, course: Course, length: int) -> list[tuple[str, str]]:
     """One chart, or several with the baseline in each and the same axes."""
     curves = {
         name: Curve(
@@ -188,7 +191,7 @@ def _matrices(material: Material, stream: Stream) -> Figure:
         panels,
         Table(["criterion", "after", *(f"on {j}" for j in columns)], rows, words=2),
         caption="Row: after which experience; column: on the test images of whose classes; mean over "
-        f"{evidence(told, material.report.level).partition('; ')[2].partition('.')[0]}.",
+        f"{seeds_of(told)}.",
         size="medium",
     )
 

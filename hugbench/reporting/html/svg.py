@@ -44,9 +44,7 @@ def looks(criteria: Sequence[str], baseline: str) -> dict[str, Look]:
     """A look for each criterion: the baseline in the colour of the text, the others all different."""
     others = [name for name in criteria if name != baseline]
     found = {
-        name: Look(
-            f"var(--c{place % PALETTE})", DASHES[place % len(DASHES)], SHAPES[place % len(SHAPES)]
-        )
+        name: Look(f"var(--c{place % PALETTE})", DASHES[place % len(DASHES)], SHAPES[place % len(SHAPES)])
         for place, name in enumerate(others)
     }
     return {name: BASELINE if name == baseline else found[name] for name in criteria}
@@ -63,7 +61,7 @@ def drawing(title: str, description: str, size: tuple[float, float], *parts: Mar
         role="img",
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {short(width)} {short(height)}",
-        style=f"max-width:{short(1.3 * width)}px",
+        style=f"max-width:{short(1.15 * width)}px",
     )
 
 

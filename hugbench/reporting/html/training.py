@@ -32,9 +32,7 @@ def training_section(material: Material, block: Block) -> Section | None:
     accuracy = {name: _course(found, "accuracy", 100) for name, found in logs.items()}
     loss = {name: _course(found, "loss", 1) for name, found in logs.items()}
     figures = [
-        figure
-        for figure in (_accuracies(material, accuracy), _losses(material, loss))
-        if figure is not None
+        figure for figure in (_accuracies(material, accuracy), _losses(material, loss)) if figure is not None
     ]
     return Section("Training", [*figures, _speed(material.members(block), logs)])
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import get_args
 
 from markupsafe import Markup
 
 from hugbench.reporting.html.elements import Cell, Item, Prose, Section, Table
-from hugbench.reporting.html.markup import tag
+from hugbench.reporting.html.markup import joined, tag
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Row, first, scaled
-from hugbench.reporting.sheets import sentence, title, verdict_text, verdicts
+from hugbench.reporting.sheets import sentence, verdict_text
 from hugbench.reporting.tables import is_fraction
-from hugbench.results.contrasts import Contrast
+from hugbench.results.contrasts import Contrast, Verdict
 
 SIGNS = {
     "baseline": "",
@@ -27,56 +28,60 @@ SIGNS = {
     "no result": "–",
     "no baseline": "–",
 }
-MOST_OPEN = 36
-"""Up to so many sentences are shown at once."""
+MOST_OPEN = 40
+"""Up to so many sentences are shown without being asked for."""
 
 
 def verdict_section(material: Material) -> Section:
-    """One line for each question, a table at a glance, and the sentences."""
+    """What each question came to, a table at a glance, and a sentence for each criterion."""
     rows = material.numbers.primary()
     if not rows:
         return Section("Verdict", [Prose(["No evaluation here has a number that verdicts are on."])])
-    shared = dict.fromkeys(line for row in rows for line in _told(material, row))
-    sentences = [(row, line) for row in rows for line in row.values() if line.verdict != "baseline"]
-    items: list[Item] = [Prose(list(shared), listed=True, kind="verdicts")]
+    heads = _heads(rows)
+    items: list[Item] = [
+        Prose([_summary(row, head) for row, head in zip(rows, heads, strict=True)], True, "verdicts")
+    ]
     if len(material.report.criteria) > 1:
-        items.append(_glance(material, rows))
-    items.append(
-        Prose(
-            [_sentence(line) for _, line in sentences],
-            listed=True,
-            kind="sentences" if len(sentences) <= MOST_OPEN else "sentences closed",
-        )
-    )
+        items.append(_glance(material, rows, heads))
+    told = [line for row in rows for line in row.values() if line.verdict != "baseline"]
+    if told:
+        items.append(_sentences(rows, heads, closed=len(told) > MOST_OPEN))
     return Section("Verdict", items)
 
 
 def badge(line: Contrast) -> Markup:
     """The verdict as a sign and in words."""
-    sign = SIGNS[line.verdict]
-    words = verdict_text(line)
-    kind = f"badge {line.verdict.replace(' ', '-')}"
-    return tag("span", f"{sign} {words}".strip(), class_=kind)
+    return _badge(line.verdict, f"{SIGNS[line.verdict]} {verdict_text(line)}".strip())
 
 
-def _told(material: Material, row: Row) -> Iterator[str]:
-    from dataclasses import replace
-
-    yield from verdicts(replace(material.report, contrasts=tuple(row.values())))
+def _badge(verdict: str, *words: str) -> Markup:
+    return tag("span", *words, class_=f"badge {verdict.replace(' ', '-')}")
 
 
-def _glance(material: Material, rows: list[Row]) -> Table:
+def _summary(row: Row, head: str) -> Markup:
+    """Which criteria are better, which worse, and so on."""
+    groups: dict[str, list[str]] = {}
+    for line in row.values():
+        groups.setdefault(line.verdict, []).append(line.criterion)
+    told = [
+        Markup("{} {}").format(_badge(verdict, f"{SIGNS[verdict]} {verdict}"), ", ".join(groups[verdict]))
+        for verdict in get_args(Verdict)
+        if verdict in groups and verdict != "baseline"
+    ]
+    return tag("strong", head) + Markup(": ") + Markup("; ").join(told)
+
+
+def _glance(material: Material, rows: Sequence[Row], heads: Sequence[str]) -> Table:
     """A row for each criterion, a column for each question."""
-    heads = _heads([title(first(row)) for row in rows])
-    cells: list[list[Cell]] = []
-    for name in material.report.criteria:
-        if name != material.report.baseline:
-            cells.append([name, *(_cell(row[name]) if name in row else "" for row in rows)])
-    return Table(
-        ["criterion", *heads],
-        cells,
-        caption=f"Difference to {material.report.baseline}, of fractions in percentage points; paired by seed.",
-    )
+    cells: list[list[Cell]] = [
+        [name, *(_cell(row[name]) if name in row else "" for row in rows)]
+        for name in material.report.criteria
+        if name != material.report.baseline
+    ]
+    caption = f"Difference to {material.report.baseline}, of fractions in percentage points, paired by seed."
+    signs = {line.verdict for row in rows for line in row.values()} - {"baseline"}
+    legend = ", ".join(f"{SIGNS[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in signs)
+    return Table(["criterion", *heads], cells, caption=f"{caption} {legend}.")
 
 
 def _cell(line: Contrast) -> Cell:
@@ -85,21 +90,35 @@ def _cell(line: Contrast) -> Cell:
         return badge(line)
     scale = scaled(line.quantity.metric)
     number = f"{scale * found.mean:+.2f}" if is_fraction(line.quantity.metric) else f"{found.mean:+.3g}"
-    return tag("span", number, " ", tag("span", SIGNS[line.verdict], title=line.verdict), class_=f"badge {line.verdict.replace(' ', '-')}")
+    return _badge(line.verdict, number, " ", tag("span", SIGNS[line.verdict], title=line.verdict))
 
 
-def _heads(titles: list[str]) -> list[str]:
-    """The titles without the parts that all of them share."""
-    split = [name.split(" · ") for name in titles]
-    shared = set(split[0]).intersection(*map(set, split)) if len(split) > 1 else set(split[0][:-1])
-    heads = [" · ".join(part for part in parts if part not in shared) for parts in split]
-    return [head or parts[-1] for head, parts in zip(heads, split, strict=True)]
+def _heads(rows: Sequence[Row]) -> list[str]:
+    """What each question is: the models as far as they differ, evaluation, metric and condition."""
+    blocks = [first(row).quantity.block for row in rows]
+    differing = [place for place in range(len(blocks[0])) if len({block[place] for block in blocks}) > 1]
+    heads = []
+    for row in rows:
+        of = first(row).quantity
+        metric = of.metric.replace("_", " ")
+        named = [] if of.evaluation in (metric, of.metric) else [of.evaluation]
+        condition = [] if of.condition == "clean" or of.condition in of.metric else [of.condition]
+        parts = [*(of.block[place] for place in differing), *named, metric, *condition]
+        if of.evaluation.startswith(f"{metric}("):
+            parts.remove(metric)
+        heads.append(" · ".join(part for part in parts if part))
+    return heads
 
 
-def _sentence(line: Contrast) -> Markup:
-    """The sentence, its verdict in front as a sign."""
-    place = " · ".join(part for part in line.quantity.block if part)
-    return Markup("{} {} ").format(
-        tag("span", SIGNS[line.verdict], class_=f"badge {line.verdict.replace(' ', '-')}", aria_hidden="true"),
-        sentence(line),
-    ) + tag("span", f"{place} · {line.quantity.evaluation}", class_="quiet")
+def _sentences(rows: Sequence[Row], heads: Sequence[str], *, closed: bool) -> Prose:
+    """Every verdict in words and numbers, question by question."""
+    told: list[Cell] = []
+    for row, head in zip(rows, heads, strict=True):
+        found = [
+            tag("li", _badge(line.verdict, SIGNS[line.verdict]), " ", sentence(line))
+            for line in row.values()
+            if line.verdict != "baseline"
+        ]
+        if found:
+            told.append(tag("strong", head) + tag("ul", joined(found), class_="sentences"))
+    return Prose(told, listed=True, kind="plain closed" if closed else "plain")
