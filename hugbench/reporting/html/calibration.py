@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hugbench.reporting.html.accuracy import judged
 from hugbench.reporting.html.axes import Box, Scale, below, beside
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
+from hugbench.reporting.html.judged import judged
 from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
 from hugbench.reporting.html.markup import tag
 from hugbench.reporting.html.material import Material

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hugbench.reporting.html.accuracy import judged
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
 from hugbench.reporting.html.heat import Grid, heat
+from hugbench.reporting.html.judged import judged
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Place, Row, evidence, means_table, shown
 from hugbench.results.cells import Block

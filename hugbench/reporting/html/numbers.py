@@ -64,6 +64,13 @@ class Numbers:
         return sheets(replace(self.report, contrasts=tuple(row.values()), ranking=None))[0]
 
 
+def named(block: Block) -> str:
+    """A block in words; of the axes' paths only the last part: `digits · test_resnet · standard · lr=0.1`."""
+    axes = [axis.partition("=") for axis in block[3].split(", ") if axis]
+    short = ", ".join(f"{path.rpartition('.')[2]}={value}" for path, _, value in axes)
+    return " · ".join(part for part in (*block[:3], short) if part)
+
+
 def first(row: Row) -> Contrast:
     """Any line of a row, for what they have in common."""
     return next(iter(row.values()))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hugbench.reporting.html.accuracy import judged
 from hugbench.reporting.html.elements import Item, Section
+from hugbench.reporting.html.judged import judged
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import first
 from hugbench.results.cells import Block

@@ -17,6 +17,7 @@ from hugbench.reporting.html.elements import Prose, Section
 from hugbench.reporting.html.frequency import frequency_section
 from hugbench.reporting.html.geometry import geometry_section
 from hugbench.reporting.html.material import Material
+from hugbench.reporting.html.numbers import named
 from hugbench.reporting.html.ood import ood_section
 from hugbench.reporting.html.others import other_section
 from hugbench.reporting.html.provenance import (
@@ -77,11 +78,11 @@ def _sections(material: Material) -> Iterator[Section]:
     for block in material.numbers.blocks:
         found = [part(material, block) for part in PARTS]
         parts = [section for section in found if section is not None]
-        yield Section(" · ".join(name for name in block if name), _lacking(material, block), parts)
+        yield Section(named(block), _lacking(material, block), parts)
     for block in dict.fromkeys(run.block for run in material.runs):
         if block not in material.numbers.blocks:
             told = Prose(["No run of these models is finished: there is nothing to show."])
-            yield Section(" · ".join(name for name in block if name), [told])
+            yield Section(named(block), [told])
     yield method_section(material)
     if (notes := notes_section(material)) is not None:
         yield notes

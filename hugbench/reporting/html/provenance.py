@@ -9,6 +9,7 @@ from typing import Any
 from hugbench.reporting.html.elements import Cell, Item, Prose, Section, Source, Table
 from hugbench.reporting.html.markup import tag
 from hugbench.reporting.html.material import Json, Material
+from hugbench.reporting.html.numbers import named
 from hugbench.reporting.sheets import legend
 from hugbench.reporting.tables import duration
 from hugbench.results.measured import Measured
@@ -43,7 +44,7 @@ def runs_section(material: Material) -> Section:
     items: list[Item] = [Prose([_counted(material.runs)])]
     for block in blocks:
         rows = [_row(run)[: None if errors else -1] for run in material.runs if run.block == block]
-        title = " · ".join(part for part in block if part) if len(blocks) > 1 else ""
+        title = named(block) if len(blocks) > 1 else ""
         names = [*columns, "error"] if errors else columns
         items.append(Table(names, rows, words=len(names), title=title))
     return Section("Runs", items)

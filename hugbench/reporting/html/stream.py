@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hugbench.reporting.html.accuracy import judged
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
 from hugbench.reporting.html.heat import Grid, heat
+from hugbench.reporting.html.judged import judged
 from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Row, means_table, seeds_of

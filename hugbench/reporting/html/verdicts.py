@@ -10,7 +10,7 @@ from markupsafe import Markup
 from hugbench.reporting.html.elements import Cell, Item, Prose, Section, Table
 from hugbench.reporting.html.markup import joined, tag
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import Row, first, scaled
+from hugbench.reporting.html.numbers import Row, first, named, scaled
 from hugbench.reporting.sheets import sentence, verdict_text
 from hugbench.reporting.tables import is_fraction
 from hugbench.results.contrasts import Contrast, Verdict
@@ -95,18 +95,18 @@ def _cell(line: Contrast) -> Cell:
 
 def _heads(rows: Sequence[Row]) -> list[str]:
     """What each question is: the models as far as they differ, evaluation, metric and condition."""
-    blocks = [first(row).quantity.block for row in rows]
-    differing = [place for place in range(len(blocks[0])) if len({block[place] for block in blocks}) > 1]
+    blocks = [named(first(row).quantity.block).split(" · ") for row in rows]
+    shared = set(blocks[0]).intersection(*map(set, blocks[1:]))
     heads = []
-    for row in rows:
+    for row, block in zip(rows, blocks, strict=True):
         of = first(row).quantity
         metric = of.metric.replace("_", " ")
         named = [] if of.evaluation in (metric, of.metric) else [of.evaluation]
         condition = [] if of.condition == "clean" or of.condition in of.metric else [of.condition]
-        parts = [*(of.block[place] for place in differing), *named, metric, *condition]
+        parts = [*(part for part in block if part not in shared), *named, metric, *condition]
         if of.evaluation.startswith(f"{metric}("):
             parts.remove(metric)
-        heads.append(" · ".join(part for part in parts if part))
+        heads.append(" · ".join(parts))
     return heads
 
 
