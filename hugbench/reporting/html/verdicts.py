@@ -101,9 +101,9 @@ def _heads(rows: Sequence[Row]) -> list[str]:
     for row, block in zip(rows, blocks, strict=True):
         of = first(row).quantity
         metric = of.metric.replace("_", " ")
-        named = [] if of.evaluation in (metric, of.metric) else [of.evaluation]
+        asked = [] if of.evaluation in (metric, of.metric) else [of.evaluation]
         condition = [] if of.condition == "clean" or of.condition in of.metric else [of.condition]
-        parts = [*(part for part in block if part not in shared), *named, metric, *condition]
+        parts = [*(part for part in block if part not in shared), *asked, metric, *condition]
         if of.evaluation.startswith(f"{metric}("):
             parts.remove(metric)
         heads.append(" · ".join(parts))
