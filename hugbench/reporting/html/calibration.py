@@ -57,14 +57,7 @@ def _by_severity(places: Mapping[Place, Row], metric: str) -> dict[int, Row]:
         if (name, condition, subset) == (metric, CORRUPTED, "all") and severity is not None
     }
     clean = places.get((metric, CLEAN, "all", None))
-    return (
-        dict(sorted(({0: clean} if clean else {} | found).items()))
-        if not found
-        else {
-            **({0: clean} if clean else {}),
-            **dict(sorted(found.items())),
-        }
-    )
+    return dict(sorted({**({} if clean is None else {0: clean}), **found}.items()))
 
 
 def _under_shift(material: Material, rows: Mapping[int, Row], calibrated: bool) -> Figure:

@@ -27,6 +27,7 @@ from hugbench.reporting.html.provenance import (
     runs_section,
     suite_section,
 )
+from hugbench.reporting.html.robust import robust_section
 from hugbench.reporting.html.stream import stream_section
 from hugbench.reporting.html.training import training_section
 from hugbench.reporting.html.verdicts import verdict_section
@@ -38,6 +39,7 @@ PARTS: tuple[Part, ...] = (
     accuracy_section,
     frequency_section,
     stream_section,
+    robust_section,
     corruption_section,
     calibration_section,
     ood_section,
