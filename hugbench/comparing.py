@@ -99,7 +99,7 @@ def compare(
         *found.notes,
         *(note for _, damaged, _ in read for note in damaged),
         *(note for runs in found.sides for note in _unfinished(runs)),
-        *_gaps(lines),
+        *_gaps(line for line in lines if line.primary or not everything),
         *(note for side in predictions for note in side.notes),
         *(note for cells, _, _ in read for note in cells.clashes),
         *said,
@@ -252,7 +252,7 @@ def _gaps(lines: Iterable[Contrast]) -> list[str]:
         if line.verdict == "no baseline":
             absent = f"{line.criterion} before" if line.against == BEFORE else line.against
             notes[f"{where}: nothing of {absent} is finished, so nothing is tested"] = None
-        elif line.verdict == "no result" and line.primary:
+        elif line.verdict == "no result":
             notes[f"{where}: {line.criterion} has no number there"] = None
         elif line.difference is not None and not line.difference.seeds:
             ours, theirs = (", ".join(map(str, found)) for found in (line.values, line.reference_values))

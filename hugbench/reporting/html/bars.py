@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from hugbench.reporting.html.axes import Box, Scale, below
 from hugbench.reporting.html.dots import Dot
-from hugbench.reporting.html.markup import tag
+from hugbench.reporting.html.markup import Paint, tag
 from hugbench.reporting.html.svg import CHARACTER, drawing, label, line, text
 
 WIDTH = 300.0
@@ -35,7 +35,7 @@ def bars(title: str, description: str, rows: Sequence[Dot], axis: str, highest: 
         if row.mean is None:
             continue
         width = scale.inside(row.mean) - box.left
-        bar = {"x": box.left, "y": y - 7, "width": width, "height": 14}
+        bar: Paint = {"x": box.left, "y": y - 7, "width": width, "height": 14}
         parts.append(tag("rect", tag("title", row.told), **bar, fill=row.look.colour, fill_opacity=0.75))
         if row.low is not None and row.high is not None:
             ends = scale.inside(row.low), scale.inside(row.high)

@@ -8,12 +8,13 @@ from typing import Any
 from markupsafe import Markup
 
 from hugbench.reporting.html.axes import Box, Scale, below, beside
+from hugbench.reporting.html.courses import legend_of, panels_of, spot
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
-from hugbench.reporting.html.judged import judged
-from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
-from hugbench.reporting.html.markup import tag
+from hugbench.reporting.html.judged import PER_CENT, judged
+from hugbench.reporting.html.lines import Axes, Curve
+from hugbench.reporting.html.markup import Paint, tag
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import Place, Row, evidence, first, shown
+from hugbench.reporting.html.numbers import Place, Row, any_of, evidence, first, shown
 from hugbench.reporting.html.svg import DASHES, Look, drawing, line, path, swatch
 from hugbench.results.cells import Block
 from hugbench.results.corruption import CLEAN, CORRUPTED
@@ -63,43 +64,27 @@ def _by_severity(places: Mapping[Place, Row], metric: str) -> dict[int, Row]:
 def _under_shift(material: Material, rows: Mapping[int, Row], calibrated: bool) -> Figure:
     names = ["clean" if level == 0 else str(level) for level in rows]
     curves = {}
-    for name in first_names(rows):
-        spots = []
-        for place, row in enumerate(rows.values()):
-            found = row[name].interval
-            if found is not None:
-                ends = (None if end is None else 100 * end for end in (found.low, found.high))
-                spots.append(Spot(place, 100 * found.mean, *ends, told=f"{name}: {shown(row[name])}"))
+    for name in any_of(rows):
+        spots = tuple(
+            spot(place, found, told=f"{name}: {shown(row[name])}")
+            for place, row in enumerate(rows.values())
+            if (found := row[name].interval) is not None
+        )
         if spots:
-            curves[name] = Curve(name, material.looks[name], tuple(spots))
-    limits = (0.0, 100.0)
-    axes = Axes(
-        "severity, mean over corruptions",
-        "expected calibration error %",
-        tuple(enumerate(names)),
-        limits,
-        span_of(curves.values(), limits),
-    )
+            curves[name] = Curve(name, material.looks[name], spots)
     title = "Calibration error under corruption" + (", at T" if calibrated else "")
-    panels = [
-        ("", lines(title, f"Curves of {', '.join(chunk)}.", [curves[name] for name in chunk], axes))
-        for chunk in material.chunks(list(curves))
-    ]
+    up = "expected calibration error %"
+    axes = Axes("severity, mean over corruptions", up, tuple(enumerate(names)), PER_CENT)
     cells = [[name, *(shown(row[name]) for row in rows.values())] for name in curves]
     told = [line for row in rows.values() for line in row.values()]
     how = "softmax(logits / T), T fitted on clean held-out training images. " if calibrated else ""
     return Figure(
         title,
-        panels,
+        panels_of(material, title, curves, axes),
         Table(["criterion", *names], cells),
-        legend=[(swatch(material.looks[name]), name) for name in curves],
+        legend=legend_of(material, curves),
         caption=f"{how}{evidence(told, material.report.level)}",
     )
-
-
-def first_names(rows: Mapping[int, Row]) -> list[str]:
-    """The criteria of any row."""
-    return list(next(iter(rows.values())))
 
 
 def _diagrams(
@@ -172,7 +157,7 @@ def _seed(bins: Bins, look: Look, across: Scale, up: Scale) -> list[Markup]:
         row for row in zip(bins["counts"], bins["confidences"], bins["accuracies"], strict=True) if row[0]
     ]
     places = [(across(100 * sure), up(100 * right)) for _, sure, right in filled]
-    paint = {"fill": "none", "stroke": look.colour, "stroke_width": 1.2, "stroke_opacity": 0.8}
+    paint: Paint = {"fill": "none", "stroke": look.colour, "stroke_width": 1.2, "stroke_opacity": 0.8}
     parts = [path(places, stroke_dasharray=look.dash, **paint)] if len(places) > 1 else []
     total = sum(bins["counts"])
     for (count, _, _), (x, y) in zip(filled, places, strict=True):

@@ -17,6 +17,10 @@ BESIDE = {
     ("mCE", CORRUPTED): "mCE %",
     ("relative_mCE", CORRUPTED): "relative mCE %",
 }
+RATIOS = (
+    "mCE: error over that of {} at the same corruption, mean over the kinds; relative: of what each loses "
+    "there against clean images."
+)
 
 
 def corruption_section(material: Material, block: Block) -> Section | None:
@@ -33,7 +37,8 @@ def corruption_section(material: Material, block: Block) -> Section | None:
             if (row := places.get((metric, condition, "all", None)))
         }
         if beside:
-            items.append(means_table(beside, material.report.criteria))
+            told = RATIOS.format(material.report.baseline)
+            items.append(means_table(beside, material.report.criteria, "Beside the corruption error", told))
         cells = {
             (condition, severity): row
             for (metric, condition, subset, severity), row in places.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hugbench.reporting.html.axes import Box, Scale, below, reaching
-from hugbench.reporting.html.markup import joined, tag
+from hugbench.reporting.html.markup import Paint, joined, tag
 from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, marker, wrapped
 
 WIDTH = 400.0
@@ -102,7 +102,7 @@ def _scale(
 def _row(row: Dot, scale: Scale, y: float) -> list[Markup]:
     if row.mean is None:
         return []
-    paint = {"stroke": row.look.colour, "stroke_width": 1.8}
+    paint: Paint = {"stroke": row.look.colour, "stroke_width": 1.8}
     parts = []
     if row.low is not None and row.high is not None:
         parts.append(line((scale.inside(row.low), y), (scale.inside(row.high), y), **paint))
@@ -117,7 +117,7 @@ def _row(row: Dot, scale: Scale, y: float) -> list[Markup]:
 def _end(scale: Scale, end: float, y: float, colour: str) -> Markup:
     """The end of an interval: a stroke, or an arrow where it goes on beyond the chart."""
     x = scale.inside(end)
-    paint = {"fill": "none", "stroke": colour, "stroke_width": 1.8}
+    paint: Paint = {"fill": "none", "stroke": colour, "stroke_width": 1.8}
     if scale.low <= end <= scale.high:
         return line((x, y - 3), (x, y + 3), **paint)
     back = 5 if end < scale.low else -5

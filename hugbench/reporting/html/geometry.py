@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hugbench.reporting.collapse import CAPTION, COLUMNS, SPLITS, number
-from hugbench.reporting.html.elements import Figure, Item, Picture, Section, Table
+from hugbench.reporting.html.elements import Figure, Item, Picture, Prose, Section, Table
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Row, evidence
 from hugbench.reporting.html.ridge import ridges
@@ -174,6 +174,8 @@ def _collapse(material: Material, block: Block) -> list[Item]:
                     for criterion in next(iter(rows.values()))
                 ]
                 lines = [line for row in rows.values() for line in row.values()]
-                told = f"Neural collapse, {name}. {evidence(lines, material.report.level)} {CAPTION}"
-                items.append(Table(["criterion", *rows], cells, caption=told))
-    return items
+                told = evidence(lines, material.report.level)
+                items.append(
+                    Table(["criterion", *rows], cells, caption=told, title=f"Neural collapse · {name}")
+                )
+    return [*items, Prose([CAPTION], kind="caption")] if items else []

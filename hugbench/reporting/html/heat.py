@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hugbench.reporting.html.markup import joined, tag
+from hugbench.reporting.html.markup import Paint, joined, tag
 from hugbench.reporting.html.svg import CHARACTER, drawing, label, text
 
 WIDTH = 300.0
@@ -69,7 +69,7 @@ def _cell(
     grid: Grid, value: float | None, at: tuple[float, float], size: tuple[float, float], written: bool
 ) -> Markup:
     (x, y), (width, height) = at, size
-    place = {"x": x, "y": y, "width": width - 1, "height": height - 1}
+    place: Paint = {"x": x, "y": y, "width": width - 1, "height": height - 1}
     middle = (x + width / 2 - 0.5, y + height / 2 - 0.5)
     if value is None:
         return joined([tag("rect", **place, class_="empty"), text(middle, "–", anchor="middle", size=9.5)])

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from hugbench.reporting.html.axes import Box, Scale, below, beside, reaching
-from hugbench.reporting.html.markup import joined
-from hugbench.reporting.html.svg import Look, drawing, line, marker, path
+from hugbench.reporting.html.markup import Paint, joined
+from hugbench.reporting.html.svg import Look, drawing, line, marker, path, shape
 
 WIDTH, HEIGHT = 400.0, 270.0
 APART = 2.5
@@ -101,8 +101,8 @@ def _band(curve: Curve, across: Scale, up: Scale) -> list[Markup]:
     wide = [(across(s.x), s.low, s.high) for s in curve.spots if s.low is not None and s.high is not None]
     edge = [(x, up.inside(high)) for x, _, high in wide] + [(x, up.inside(low)) for x, low, _ in wide[::-1]]
     centre = [(across(spot.x), up.inside(spot.y)) for spot in curve.spots]
-    paint = {"fill": "none", "stroke": curve.look.colour, "stroke_width": 1.7}
-    area = [path(edge, closed=True, fill=curve.look.colour, fill_opacity=0.16)] if len(wide) > 1 else []
+    paint: Paint = {"fill": "none", "stroke": curve.look.colour, "stroke_width": 1.7}
+    area = [shape(edge, fill=curve.look.colour, fill_opacity=0.16)] if len(wide) > 1 else []
     return [
         *area,
         path(centre, stroke_dasharray=curve.look.dash, **paint),
@@ -112,7 +112,7 @@ def _band(curve: Curve, across: Scale, up: Scale) -> list[Markup]:
 
 def _bars(curve: Curve, across: Scale, up: Scale, aside: float) -> list[Markup]:
     """Spots a little beside each other, so that no bar hides another."""
-    paint = {"fill": "none", "stroke": curve.look.colour, "stroke_width": 1.5}
+    paint: Paint = {"fill": "none", "stroke": curve.look.colour, "stroke_width": 1.5}
     places = [(across(spot.x) + aside, up.inside(spot.y)) for spot in curve.spots]
     parts = [path(places, stroke_dasharray=curve.look.dash, **paint)] if len(places) > 1 else []
     for spot, (x, y) in zip(curve.spots, places, strict=True):

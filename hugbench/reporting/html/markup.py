@@ -6,6 +6,9 @@ from markupsafe import Markup, escape
 
 Attribute = str | float | None
 
+Paint = dict[str, Attribute]
+"""Attributes that say how something is drawn."""
+
 
 def tag(name: str, *children: str, **attributes: Attribute) -> Markup:
     """`<name attribute="value">children</name>`.

@@ -71,23 +71,15 @@ class Material:
                 for key, label in run.questions.items():
                     if label == evaluation and "." not in key and key in run.status.evaluations:
                         found = self._details(run, key)
-                        if found is not None:
+                        if found:
                             yield run, found
 
-    def _details(self, run: Measured, key: str) -> Json | None:
+    def _details(self, run: Measured, key: str) -> Json:
         try:
             return run.folder.details(run.status, key)
         except CorruptFile as error:
             self.said[str(error)] = None
-            return None
-
-    def chunks(self, criteria: list[str], most: int = 5) -> list[list[str]]:
-        """Criteria in groups that a chart can hold, the baseline in each of them."""
-        baseline = [name for name in criteria if name == self.report.baseline]
-        others = [name for name in criteria if name != self.report.baseline]
-        count = -(-len(others) // most) or 1
-        size = -(-len(others) // count) or 1
-        return [[*baseline, *others[i : i + size]] for i in range(0, len(others) or 1, size)]
+            return {}
 
 
 def json_lines(path: Path) -> list[Json]:

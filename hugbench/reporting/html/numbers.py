@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hugbench.reporting.html.dots import Dot
 from hugbench.reporting.html.elements import Table
@@ -76,6 +77,11 @@ def first(row: Row) -> Contrast:
     return next(iter(row.values()))
 
 
+def any_of(rows: Mapping[Any, Row]) -> Row:
+    """Any row, for the criteria that all have in common."""
+    return next(iter(rows.values()))
+
+
 def scaled(metric: str) -> float:
     """By what a metric is multiplied to be shown."""
     return 100.0 if is_fraction(metric) else 1.0
@@ -145,11 +151,17 @@ def values_table(row: Row) -> Table:
 def means_table(
     rows: Mapping[str, Row], criteria: Sequence[str], title: str = "", caption: str = ""
 ) -> Table:
-    """Mean and half-width: a row for each criterion, a column for each named quantity."""
+    """Mean and half-width: a row for each criterion, a column for each quantity (in per cent if named so)."""
     cells = [
-        [name, *(shown(row[name]) if name in row else "-" for row in rows.values())] for name in criteria
+        [name, *(_mean(row.get(name), title) for title, row in rows.items())]
+        for name in criteria
+        if any(name in row for row in rows.values())
     ]
     return Table(["criterion", *rows], cells, caption=caption, title=title)
+
+
+def _mean(line: Contrast | None, column: str) -> str:
+    return mean_and_half_width(None if line is None else line.interval, 100 if column.endswith("%") else 1)
 
 
 def _value(value: float | None, scale: float, fraction: bool) -> str:

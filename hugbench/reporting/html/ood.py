@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hugbench.reporting.html.elements import Item, Section, Table
 from hugbench.reporting.html.judged import judged
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import evidence, first, shown
+from hugbench.reporting.html.numbers import Place, Row, evidence, first, shown
 from hugbench.reporting.ood import CAPTION, METRICS, SCORES, SETS
 from hugbench.results.cells import Block
 
@@ -15,20 +17,16 @@ def ood_section(material: Material, block: Block) -> Section | None:
     items: list[Item] = []
     for evaluation in material.numbers.evaluations(block, "ood"):
         places = material.numbers.ended(block, evaluation)
-        for row in places.values():
-            if first(row).primary:
-                of = first(row).quantity
-                items += judged(material, row, f"{of.metric.replace('.', ' ')}, {of.condition}")
+        for main in places.values():
+            if first(main).primary:
+                of = first(main).quantity
+                items += judged(material, main, f"{of.metric.replace('.', ' ')}, {of.condition}")
         for metric, title in METRICS.items():
             found = {
                 (kind, score): row
                 for kind in SETS
                 for score, names in SCORES.items()
-                if (
-                    row := next(
-                        (r for n in names if (r := places.get((f"{n}.{metric}", kind, "all", None)))), None
-                    )
-                )
+                if (row := _first(places, [f"{name}.{metric}" for name in names], kind))
             }
             if not found:
                 continue
@@ -43,3 +41,9 @@ def ood_section(material: Material, block: Block) -> Section | None:
             told = f"{title}. {evidence(lines, material.report.level)} {CAPTION}"
             items.append(Table(["criterion", "against", *scores], rows, words=2, caption=told))
     return Section("Out-of-distribution detection", items) if items else None
+
+
+def _first(places: Mapping[Place, Row], metrics: Sequence[str], kind: str) -> Row | None:
+    """The first of some metrics that was measured."""
+    found = (places.get((metric, kind, "all", None)) for metric in metrics)
+    return next((row for row in found if row is not None), None)

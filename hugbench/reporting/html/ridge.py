@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from hugbench.reporting.html.axes import Box, Scale, below
-from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, path
+from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, shape
 
 WIDTH = 400.0
 NAMES = 140.0
@@ -46,5 +46,5 @@ def ridges(
             y = base - (ROW - 8) * height / tallest
             outline += [(scale(left), y), (scale(right), y)]
         outline.append((scale(edges[-1]), base))
-        parts.append(path(outline, closed=True, fill=look.colour, fill_opacity=0.35, stroke=look.colour))
+        parts.append(shape(outline, fill=look.colour, fill_opacity=0.35, stroke=look.colour))
     return drawing(title, description, (WIDTH, box.bottom + 38), *parts)

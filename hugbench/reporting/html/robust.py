@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from hugbench.reporting.html.courses import legend_of, panels_of, spot
 from hugbench.reporting.html.elements import Figure, Item, Prose, Section, Table
 from hugbench.reporting.html.judged import PER_CENT, judged
-from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
+from hugbench.reporting.html.lines import Axes, Curve, Spot
 from hugbench.reporting.html.material import Json, Material
-from hugbench.reporting.html.numbers import Row, evidence, shown
-from hugbench.reporting.html.svg import swatch
+from hugbench.reporting.html.numbers import Row, any_of, evidence, shown
 from hugbench.results.cells import RELIABILITY, Block
 from hugbench.results.contrasts import Contrast
 from hugbench.types import eps_value
@@ -79,32 +79,14 @@ def _curves(material: Material, rows: Rows, attack: Attack) -> Figure:
         )
         if spots:
             curves[name] = Curve(name, material.looks[name], spots)
-    axes = Axes(
-        f"eps, {norm} (steps not to scale)",
-        "robust accuracy %",
-        tuple(enumerate(names)),
-        PER_CENT,
-        span_of(curves.values(), PER_CENT),
-    )
-    panels = [
-        (
-            "",
-            lines(
-                "Robust accuracy over eps",
-                f"Curves of {', '.join(chunk)}; hollow markers are unreliable.",
-                [curves[name] for name in chunk],
-                axes,
-            ),
-        )
-        for chunk in material.chunks(list(curves))
-    ]
+    axes = Axes(f"eps, {norm} (steps not to scale)", "robust accuracy %", tuple(enumerate(names)), PER_CENT)
     lines_of = [line for row in rows.values() for line in row.values()]
     cells = [[name, *(_told(row[name]) if name in row else "-" for row in rows.values())] for name in curves]
     return Figure(
         f"Robust accuracy over eps · {label}, {norm}",
-        panels,
+        panels_of(material, "Robust accuracy over eps", curves, axes),
         Table(["criterion", *(f"eps {name}" for name in names)], cells),
-        legend=[(swatch(material.looks[name]), name) for name in curves],
+        legend=legend_of(material, curves),
         caption="Images that no attack within eps fooled, an upper bound; 0 is without an attack. "
         f"{evidence(lines_of, material.report.level)}",
         warnings=_warnings(lines_of),
@@ -112,12 +94,8 @@ def _curves(material: Material, rows: Rows, attack: Attack) -> Figure:
 
 
 def _spot(place: int, line: Contrast) -> Spot | None:
-    found = line.interval
-    if found is None:
-        return None
-    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
-    failed = line.reliability == "FAIL"
-    return Spot(place, 100 * found.mean, low, high, failed, f"{line.criterion}: {_told(line)}")
+    failed, told = line.reliability == "FAIL", f"{line.criterion}: {_told(line)}"
+    return None if line.interval is None else spot(place, line.interval, hollow=failed, told=told)
 
 
 def _told(line: Contrast) -> str:
@@ -145,15 +123,10 @@ def _each(material: Material, attacks: Mapping[Attack, Rows]) -> Table:
         [name, f"{label}, {norm}", *(shown(rows[eps][name]) if eps in rows else "-" for eps in names)]
         for (label, norm), rows in attacks.items()
         for name in material.report.criteria
-        if name in first_row(rows)
+        if name in any_of(rows)
     ]
     columns = ["criterion", "attack", *(f"eps {name} %" for name in names)]
     return Table(columns, cells, words=2, title="By attack")
-
-
-def first_row(rows: Rows) -> Row:
-    """The row of the smallest eps."""
-    return next(iter(rows.values()))
 
 
 def _cards(material: Material, block: Block, evaluation: str) -> list[Item]:

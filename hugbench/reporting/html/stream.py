@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from hugbench.reporting.html.courses import legend_of, panels_of, spot
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
 from hugbench.reporting.html.heat import Grid, heat
-from hugbench.reporting.html.judged import judged
-from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
+from hugbench.reporting.html.judged import PER_CENT, judged
+from hugbench.reporting.html.lines import Axes, Curve
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import Row, means_table, seeds_of
-from hugbench.reporting.html.svg import swatch
+from hugbench.reporting.html.numbers import Row, any_of, means_table, seeds_of
 from hugbench.reporting.stream import LEGEND, NUMBERS
 from hugbench.reporting.tables import mean_and_half_width
 from hugbench.results.cells import Block, Quantity
@@ -98,7 +100,7 @@ def _clean_accuracy(of: Quantity, block: Block, evaluation: str) -> bool:
 
 def _courses(material: Material, stream: Stream) -> Figure:
     """Accuracy on the classes seen so far, and forgetting, after every experience."""
-    criteria = list(first_row(stream.seen))
+    criteria = list(any_of(stream.seen))
     seen = {
         name: {i: found for i, row in stream.seen.items() if (found := row[name].interval)}
         for name in criteria
@@ -123,51 +125,35 @@ def _courses(material: Material, stream: Stream) -> Figure:
         "After every experience",
         panels,
         Table(["criterion", "%", *map(str, steps)], rows, words=2),
-        legend=[(swatch(material.looks[name]), name) for name in criteria],
+        legend=legend_of(material, criteria),
         caption=f"{LEGEND.partition(' `')[0]} Bars: {100 * material.report.level:g} % Student t-intervals "
         f"over {seeds_of(told)}.",
     )
 
 
-def _charts(material: Material, title: str, course: Course, length: int) -> list[tuple[str, str]]:
-    """One chart, or several with the baseline in each and the same axes."""
+def _charts(material: Material, title: str, course: Course, length: int) -> list[tuple[str, Markup]]:
     curves = {
         name: Curve(
             name,
             material.looks[name],
             tuple(
-                Spot(
-                    i,
-                    100 * found.mean,
-                    None if found.low is None else 100 * found.low,
-                    None if found.high is None else 100 * found.high,
-                    told=f"{name}, after {i}: {mean_and_half_width(found, 100)}",
-                )
+                spot(i, found, told=f"{name}, after {i}: {mean_and_half_width(found, 100)}")
                 for i, found in sorted(means.items())
             ),
         )
         for name, means in course.items()
         if means
     }
-    limits = (0.0, 100.0) if title.startswith("accuracy") else None
-    axes = Axes(
-        "experience",
-        f"{title} %",
-        tuple((i, str(i)) for i in range(1, length + 1)),
-        limits,
-        span_of(curves.values(), limits),
-    )
-    return [
-        ("", lines(title, f"Curves of {', '.join(chunk)}.", [curves[name] for name in chunk], axes))
-        for chunk in material.chunks(list(curves))
-    ]
+    places = tuple((i, str(i)) for i in range(1, length + 1))
+    limits = PER_CENT if title.startswith("accuracy") else None
+    return panels_of(material, title, curves, Axes("experience", f"{title} %", places, limits))
 
 
 def _matrices(material: Material, stream: Stream) -> Figure:
     """R[i][j] of every criterion, mean over seeds."""
     after = sorted({i for i, _ in stream.cells})
     columns = range(1, stream.length + 1)
-    criteria = list(first_row(stream.cells))
+    criteria = list(any_of(stream.cells))
     panels, rows = [], []
     for name in criteria:
         means = [[_mean(stream.cells.get((i, j)), name) for j in columns] for i in after]
@@ -194,11 +180,6 @@ def _matrices(material: Material, stream: Stream) -> Figure:
         f"{seeds_of(told)}.",
         size="medium",
     )
-
-
-def first_row(rows: Mapping[object, Row]) -> Row:
-    """Any row."""
-    return next(iter(rows.values()))
 
 
 def _mean(row: Row | None, criterion: str) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hugbench.reporting.html.markup import joined, short, tag
+from hugbench.reporting.html.markup import Attribute, Paint, joined, short, tag
 
 CHARACTER = 0.57
 """Mean width of a character in the page's font, in units of its size."""
@@ -65,7 +65,7 @@ def drawing(title: str, description: str, size: tuple[float, float], *parts: Mar
     )
 
 
-def text(at: Point, words: str, *, anchor: str = "start", size: float = 12, **more: str | float) -> Markup:
+def text(at: Point, words: str, *, anchor: str = "start", size: float = 12, **more: Attribute) -> Markup:
     """Words with their middle at a height; `anchor` is start, middle or end."""
     return tag(
         "text",
@@ -104,20 +104,24 @@ def wrapped(name: str, columns: int) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def line(start: Point, end: Point, **more: str | float | None) -> Markup:
+def line(start: Point, end: Point, **more: Attribute) -> Markup:
     """A straight line."""
     return tag("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], **more)
 
 
-def path(points: Sequence[Point], *, closed: bool = False, **more: str | float | None) -> Markup:
-    """A line through points, or the shape that they enclose."""
-    steps = "L".join(f"{short(x)} {short(y)}" for x, y in points)
-    return tag("path", d=f"M{steps}{'Z' if closed else ''}", **more)
+def path(points: Sequence[Point], *children: Markup, **more: Attribute) -> Markup:
+    """A line through points."""
+    return tag("path", *children, d=f"M{_steps(points)}", **more)
+
+
+def shape(points: Sequence[Point], *children: Markup, **more: Attribute) -> Markup:
+    """What points enclose."""
+    return tag("path", *children, d=f"M{_steps(points)}Z", **more)
 
 
 def marker(at: Point, look: Look, *, size: float = 4, hollow: bool = False, told: str = "") -> Markup:
     """A marker in a look's shape and colour; hollow ones show what is not to be relied on."""
-    paint = {
+    paint: Paint = {
         "fill": "var(--paper)" if hollow else look.colour,
         "stroke": look.colour,
         "stroke_width": 1.6 if hollow else 0.8,
@@ -126,8 +130,7 @@ def marker(at: Point, look: Look, *, size: float = 4, hollow: bool = False, told
     if look.shape == "circle":
         return tag("circle", *children, cx=at[0], cy=at[1], r=size, **paint)
     outline = [(at[0] + size * x, at[1] + size * y) for x, y in _OUTLINES[look.shape]]
-    steps = "L".join(f"{short(x)} {short(y)}" for x, y in outline)
-    return tag("path", *children, d=f"M{steps}Z", **paint)
+    return shape(outline, *children, **paint)
 
 
 def swatch(look: Look) -> Markup:
@@ -141,6 +144,10 @@ def swatch(look: Look) -> Markup:
         width="28",
         height="12",
     )
+
+
+def _steps(points: Sequence[Point]) -> str:
+    return "L".join(f"{short(x)} {short(y)}" for x, y in points)
 
 
 def _pieces(name: str) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from hugbench.reporting.html.courses import legend_of, panels_of
 from hugbench.reporting.html.elements import Figure, Section, Table
-from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
+from hugbench.reporting.html.lines import Axes, Curve, Spot, lines
 from hugbench.reporting.html.material import Json, Material, json_lines
-from hugbench.reporting.html.svg import swatch
 from hugbench.reporting.tables import duration
 from hugbench.results.cells import Block
 from hugbench.results.measured import Measured
@@ -64,26 +64,13 @@ def _accuracies(material: Material, courses: Mapping[str, Course]) -> Figure | N
     curves = {name: _curve(material, name, course) for name, course in courses.items() if course}
     if not curves:
         return None
-    limits = (0.0, 100.0)
-    axes = Axes("epoch", "accuracy on training images %", None, limits, span_of(curves.values(), limits))
-    panels = [
-        (
-            "",
-            lines(
-                "Accuracy on training images by epoch",
-                f"Curves of {', '.join(chunk)}.",
-                [curves[name] for name in chunk],
-                axes,
-                bands=True,
-            ),
-        )
-        for chunk in material.chunks(list(curves))
-    ]
+    title, limits = "Accuracy on training images", (0.0, 100.0)
+    axes = Axes("epoch", "accuracy on training images %", None, limits)
     return Figure(
-        "Accuracy on training images",
-        panels,
+        title,
+        panels_of(material, f"{title} by epoch", curves, axes, bands=True),
         _table(courses, "{:.2f}"),
-        legend=[(swatch(material.looks[name]), name) for name in curves],
+        legend=legend_of(material, curves),
         caption="Mean over seeds; band: from the lowest to the highest seed. As training saw the images, "
         "augmented, while the weights moved.",
     )

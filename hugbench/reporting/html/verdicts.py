@@ -14,6 +14,7 @@ from hugbench.reporting.html.numbers import Row, first, named, scaled
 from hugbench.reporting.sheets import sentence, verdict_text
 from hugbench.reporting.tables import is_fraction
 from hugbench.results.contrasts import Contrast, Verdict
+from hugbench.results.corruption import CLEAN, CORRUPTED
 
 SIGNS = {
     "baseline": "",
@@ -101,8 +102,9 @@ def _heads(rows: Sequence[Row]) -> list[str]:
     for row, block in zip(rows, blocks, strict=True):
         of = first(row).quantity
         metric = of.metric.replace("_", " ")
-        asked = [] if of.evaluation in (metric, of.metric) else [of.evaluation]
-        condition = [] if of.condition == "clean" or of.condition in of.metric else [of.condition]
+        asked = [] if of.evaluation == "accuracy" or of.evaluation in of.metric else [of.evaluation]
+        plain = of.condition == CLEAN or (of.condition == CORRUPTED and not asked)
+        condition = [] if plain else [of.condition]
         parts = [*(part for part in block if part not in shared), *asked, metric, *condition]
         if of.evaluation.startswith(f"{metric}("):
             parts.remove(metric)
