@@ -20,7 +20,12 @@ from hugbench.results.cells import Block
 from hugbench.results.corruption import CLEAN, CORRUPTED
 
 ERROR = "expected_calibration_error"
+NAME = "expected calibration error"
 CALIBRATED = "_calibrated"
+KINDS = {"as it is": "", "at T": CALIBRATED}
+FEWEST = 10
+"""Images in a bin from which on it is joined to its neighbours."""
+
 SIDE = 210.0
 
 AS_IT_IS = Look("var(--c0)", None, "circle")
@@ -35,16 +40,14 @@ def calibration_section(material: Material, block: Block) -> Section | None:
     items: list[Item] = []
     for evaluation in material.numbers.evaluations(block, "calibration"):
         places = material.numbers.ended(block, evaluation)
-        items += [
-            item
-            for row in places.values()
-            if first(row).primary
-            for item in judged(material, row, first(row).quantity.metric.replace("_", " "))
-        ]
-        for calibrated in (False, True):
-            rows = _by_severity(places, f"{ERROR}{CALIBRATED if calibrated else ''}")
-            if len(rows) > 1:
-                items.append(_under_shift(material, rows, calibrated))
+        for (metric, condition, *_), row in places.items():
+            if first(row).primary:
+                name = metric.replace("_", " ")
+                items += judged(material, row, name if condition == CLEAN else f"{name}, {condition}")
+        shifts = {told: _by_severity(places, f"{ERROR}{suffix}") for told, suffix in KINDS.items()}
+        shifts = {told: rows for told, rows in shifts.items() if len(rows) > 1}
+        if shifts:
+            items.append(_under_shift(material, shifts))
         if figure := _diagrams(material, block, evaluation, places):
             items.append(figure)
     return Section("Calibration", items) if items else None
@@ -61,30 +64,44 @@ def _by_severity(places: Mapping[Place, Row], metric: str) -> dict[int, Row]:
     return dict(sorted({**({} if clean is None else {0: clean}), **found}.items()))
 
 
-def _under_shift(material: Material, rows: Mapping[int, Row], calibrated: bool) -> Figure:
-    names = ["clean" if level == 0 else str(level) for level in rows]
+def _under_shift(material: Material, shifts: Mapping[str, Mapping[int, Row]]) -> Figure:
+    """The error over severity: as the probabilities are, and at the temperature of clean images."""
+    panels, cells, told = [], [], []
+    levels = sorted({level for rows in shifts.values() for level in rows})
+    names = ["clean" if level == 0 else str(level) for level in levels]
+    axes = Axes("severity, mean over corruptions", f"{NAME} %", tuple(enumerate(names)), PER_CENT)
+    drawn: dict[str, None] = {}
+    for kind, rows in shifts.items():
+        curves = _curves(material, rows, levels)
+        drawn |= dict.fromkeys(curves)
+        if curves:
+            panels += [(kind, chart) for _, chart in panels_of(material, f"{NAME}, {kind}", curves, axes)]
+        cells += [
+            [name, kind, *(shown(rows[level][name]) if level in rows else "-" for level in levels)]
+            for name in curves
+        ]
+        told += [line for row in rows.values() for line in row.values()]
+    return Figure(
+        "Calibration error under corruption",
+        panels,
+        Table(["criterion", "", *names], cells, words=2),
+        legend=legend_of(material, drawn),
+        caption="At T: softmax(logits / T), T fitted on clean held-out training images; for bounded logits "
+        f"it is all there is. {evidence(told, material.report.level)}",
+    )
+
+
+def _curves(material: Material, rows: Mapping[int, Row], levels: list[int]) -> dict[str, Curve]:
     curves = {}
     for name in any_of(rows):
         spots = tuple(
-            spot(place, found, told=f"{name}: {shown(row[name])}")
-            for place, row in enumerate(rows.values())
+            spot(levels.index(level), found, told=f"{name}: {shown(row[name])}")
+            for level, row in rows.items()
             if (found := row[name].interval) is not None
         )
         if spots:
             curves[name] = Curve(name, material.looks[name], spots)
-    title = "Calibration error under corruption" + (", at T" if calibrated else "")
-    up = "expected calibration error %"
-    axes = Axes("severity, mean over corruptions", up, tuple(enumerate(names)), PER_CENT)
-    cells = [[name, *(shown(row[name]) for row in rows.values())] for name in curves]
-    told = [line for row in rows.values() for line in row.values()]
-    how = "softmax(logits / T), T fitted on clean held-out training images. " if calibrated else ""
-    return Figure(
-        title,
-        panels_of(material, title, curves, axes),
-        Table(["criterion", *names], cells),
-        legend=legend_of(material, curves),
-        caption=f"{how}{evidence(told, material.report.level)}",
-    )
+    return curves
 
 
 def _diagrams(
@@ -119,8 +136,8 @@ def _diagrams(
         ),
         legend=[(swatch(AS_IT_IS), "as it is"), (swatch(AT_T), "at T"), (_diagonal(), "calibrated")],
         caption="Clean test images in bins of equal width by confidence: the share that is right against the "
-        "mean confidence, a line for each seed, empty bins left out; dots grow with the images in a bin. "
-        "Below the diagonal it is too sure.",
+        "mean confidence, a line for each seed; dots grow with the images in a bin, and those of fewer than "
+        f"{FEWEST} are not joined. Below the diagonal it is too sure.",
         size="small",
     )
 
@@ -158,10 +175,11 @@ def _seed(bins: Bins, look: Look, across: Scale, up: Scale) -> list[Markup]:
     ]
     places = [(across(100 * sure), up(100 * right)) for _, sure, right in filled]
     paint: Paint = {"fill": "none", "stroke": look.colour, "stroke_width": 1.2, "stroke_opacity": 0.8}
-    parts = [path(places, stroke_dasharray=look.dash, **paint)] if len(places) > 1 else []
+    joined = [place for (count, *_), place in zip(filled, places, strict=True) if count >= FEWEST]
+    parts = [path(joined, stroke_dasharray=look.dash, **paint)] if len(joined) > 1 else []
     total = sum(bins["counts"])
     for (count, _, _), (x, y) in zip(filled, places, strict=True):
-        radius = 1 + 4 * (count / total) ** 0.5
+        radius = 0.8 + 4 * (count / total) ** 0.5
         parts.append(tag("circle", cx=x, cy=y, r=radius, fill=look.colour, fill_opacity=0.55))
     return parts
 

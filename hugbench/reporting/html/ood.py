@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hugbench.reporting.html.elements import Item, Section, Table
+from hugbench.reporting.html.elements import Item, Prose, Section, Table
 from hugbench.reporting.html.judged import judged
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Place, Row, evidence, first, shown
@@ -17,10 +17,11 @@ def ood_section(material: Material, block: Block) -> Section | None:
     items: list[Item] = []
     for evaluation in material.numbers.evaluations(block, "ood"):
         places = material.numbers.ended(block, evaluation)
-        for main in places.values():
+        for (metric, condition, *_), main in places.items():
             if first(main).primary:
-                of = first(main).quantity
-                items += judged(material, main, f"{of.metric.replace('.', ' ')}, {of.condition}")
+                items += judged(
+                    material, main, f"{metric.replace('.', ' ').upper()} against {condition} sets"
+                )
         for metric, title in METRICS.items():
             found = {
                 (kind, score): row
@@ -38,9 +39,10 @@ def ood_section(material: Material, block: Block) -> Section | None:
                 for name in material.report.criteria
             ]
             lines = [line for row in found.values() for line in row.values()]
-            told = f"{title}. {evidence(lines, material.report.level)} {CAPTION}"
-            items.append(Table(["criterion", "against", *scores], rows, words=2, caption=told))
-    return Section("Out-of-distribution detection", items) if items else None
+            told = evidence(lines, material.report.level)
+            items.append(Table(["criterion", "against", *scores], rows, 2, told, title))
+    said = Prose([CAPTION], kind="caption")
+    return Section("Out-of-distribution detection", [*items, said]) if items else None
 
 
 def _first(places: Mapping[Place, Row], metrics: Sequence[str], kind: str) -> Row | None:

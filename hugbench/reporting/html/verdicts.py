@@ -38,16 +38,26 @@ def verdict_section(material: Material) -> Section:
     rows = material.numbers.primary()
     if not rows:
         return Section("Verdict", [Prose(["No evaluation here has a number that verdicts are on."])])
-    heads = _heads(rows)
-    items: list[Item] = [
-        Prose([_summary(row, head) for row, head in zip(rows, heads, strict=True)], True, "verdicts")
+    closed = sum(len(row) - 1 for row in rows) > MOST_OPEN
+    blocks = {
+        block: [row for row in rows if first(row).quantity.block == block]
+        for block in material.numbers.blocks
+    }
+    parts = [
+        Section(named(block), _items(material, members, closed=closed))
+        for block, members in blocks.items()
+        if members
     ]
+    return Section("Verdict", parts[0].items) if len(parts) == 1 else Section("Verdict", parts=parts)
+
+
+def _items(material: Material, rows: Sequence[Row], *, closed: bool) -> list[Item]:
+    heads = [_head(row) for row in rows]
+    summaries = [_summary(row, head) for row, head in zip(rows, heads, strict=True)]
+    items: list[Item] = [Prose(summaries, listed=True, kind="verdicts")]
     if len(material.report.criteria) > 1:
-        items.append(_glance(material, rows, heads))
-    told = [line for row in rows for line in row.values() if line.verdict != "baseline"]
-    if told:
-        items.append(_sentences(rows, heads, closed=len(told) > MOST_OPEN))
-    return Section("Verdict", items)
+        items += [_glance(material, rows, heads), _sentences(rows, heads, closed=closed)]
+    return items
 
 
 def badge(line: Contrast) -> Markup:
@@ -94,22 +104,16 @@ def _cell(line: Contrast) -> Cell:
     return _badge(line.verdict, number, " ", tag("span", SIGNS[line.verdict], title=line.verdict))
 
 
-def _heads(rows: Sequence[Row]) -> list[str]:
-    """What each question is: the models as far as they differ, evaluation, metric and condition."""
-    blocks = [named(first(row).quantity.block).split(" · ") for row in rows]
-    shared = set(blocks[0]).intersection(*map(set, blocks[1:]))
-    heads = []
-    for row, block in zip(rows, blocks, strict=True):
-        of = first(row).quantity
-        metric = of.metric.replace("_", " ")
-        asked = [] if of.evaluation == "accuracy" or of.evaluation in of.metric else [of.evaluation]
-        plain = of.condition == CLEAN or (of.condition == CORRUPTED and not asked)
-        condition = [] if plain else [of.condition]
-        parts = [*(part for part in block if part not in shared), *asked, metric, *condition]
-        if of.evaluation.startswith(f"{metric}("):
-            parts.remove(metric)
-        heads.append(" · ".join(parts))
-    return heads
+def _head(row: Row) -> str:
+    """What a question is: evaluation and metric as far as they say something, and the condition."""
+    of = first(row).quantity
+    metric = of.metric.replace("_", " ")
+    if of.evaluation.startswith(f"{metric}("):
+        return of.evaluation
+    own = of.evaluation == "accuracy" or of.evaluation in metric or of.evaluation == "calibration"
+    corrupted = of.evaluation == "corruption" and of.condition == CORRUPTED
+    condition = [] if of.condition == CLEAN or corrupted else [of.condition]
+    return " · ".join([*([] if own else [of.evaluation]), metric, *condition])
 
 
 def _sentences(rows: Sequence[Row], heads: Sequence[str], *, closed: bool) -> Prose:
