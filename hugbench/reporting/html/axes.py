@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hugbench.reporting.html.markup import joined
-from hugbench.reporting.html.svg import line, text
+from hugbench.reporting.html.svg import CHARACTER, line, text, wrapped
 
 SMALL = 11.0
+LINE = 13.0
+EDGE = 8.0
+"""How far a title may reach beyond the right of the data."""
+
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -86,9 +90,18 @@ def below(box: Box, scale: Scale, title: str, places: Sequence[tuple[float, str]
         x = scale(value)
         parts.append(line((x, box.top), (x, box.bottom), class_="grid"))
         parts.append(text((x, box.bottom + 12), name, anchor="middle", size=SMALL, class_="quiet"))
+    lines = _title(box, title)
+    longest = CHARACTER * SMALL * max(map(len, lines))
     middle = (box.left + box.right) / 2
-    parts.append(text((middle, box.bottom + 28), title, anchor="middle", size=SMALL))
+    middle = min(middle, box.right + EDGE - longest / 2)
+    for number, words in enumerate(lines):
+        parts.append(text((middle, box.bottom + 28 + LINE * number), words, anchor="middle", size=SMALL))
     return joined(parts)
+
+
+def foot(box: Box, title: str) -> float:
+    """How much room the horizontal axis takes below a chart."""
+    return 24 + LINE * len(_title(box, title))
 
 
 def beside(box: Box, scale: Scale, title: str) -> Markup:
@@ -100,6 +113,10 @@ def beside(box: Box, scale: Scale, title: str) -> Markup:
         parts.append(text((box.left - 5, y), name, anchor="end", size=SMALL, class_="quiet"))
     parts.append(text((2, box.top - 12), title, size=SMALL))
     return joined(parts)
+
+
+def _title(box: Box, title: str) -> list[str]:
+    return wrapped(title, int((box.right + EDGE) / (CHARACTER * SMALL))) or [""]
 
 
 def _ticks(scale: Scale, length: float, apart: float) -> list[tuple[float, str]]:

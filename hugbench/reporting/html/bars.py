@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from hugbench.reporting.html.axes import Box, Scale, below
+from hugbench.reporting.html.axes import Box, Scale, below, foot
 from hugbench.reporting.html.dots import Dot
 from hugbench.reporting.html.markup import Paint, tag
 from hugbench.reporting.html.svg import CHARACTER, drawing, label, line, text
@@ -41,4 +41,4 @@ def bars(title: str, description: str, rows: Sequence[Dot], axis: str, highest: 
             ends = scale.inside(row.low), scale.inside(row.high)
             parts.append(line((ends[0], y), (ends[1], y), stroke="var(--ink)", stroke_width=1.4))
         parts.append(text((WIDTH, y), f"{row.mean:.1f}", anchor="end", size=SIZE))
-    return drawing(title, description, (WIDTH, box.bottom + 36), *parts)
+    return drawing(title, description, (WIDTH, box.bottom + foot(box, axis)), *parts)

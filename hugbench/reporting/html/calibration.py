@@ -150,7 +150,7 @@ def _gap(bins: Bins) -> float:
 
 
 def _diagram(name: str, kinds: Mapping[bool, list[Bins]]) -> Markup:
-    box = Box(36, 22, SIDE - 8, SIDE - 34)
+    box = Box(36, 22, SIDE - 14, SIDE - 34)
     across, up = Scale(0, 100, box.left, box.right), Scale(0, 100, box.bottom, box.top)
     parts = [
         below(box, across, "confidence %", [(value, str(value)) for value in (0, 50, 100)]),

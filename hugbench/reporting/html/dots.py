@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hugbench.reporting.html.axes import Box, Scale, below, reaching
+from hugbench.reporting.html.axes import Box, Scale, below, foot, reaching
 from hugbench.reporting.html.markup import Paint, joined, tag
 from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, marker, wrapped
 
@@ -82,7 +82,7 @@ def dots(
         parts += [label((names - 8, top + height / 2), row.name, names - 8, size=SIZE)]
         parts += _row(row, scale, top + height / 2)
         top += height
-    return drawing(title, description, (WIDTH, box.bottom + 38), *parts)
+    return drawing(title, description, (WIDTH, box.bottom + foot(box, axis)), *parts)
 
 
 def _scale(

@@ -46,7 +46,7 @@ def heat(title: str, description: str, grid: Grid) -> Markup:
     top = 34.0 if grid.across else 18.0
     side = (WIDTH - names - 2) / len(grid.columns)
     height = min(side, 30.0) if len(grid.rows) > 10 or side < 30 else 30.0
-    written = side >= CHARACTER * 9.5 * _longest(grid)
+    written = side - 3 >= CHARACTER * 9.5 * _longest(grid)
     parts = [text((names + 0.5 * side * len(grid.columns), 8), grid.across, anchor="middle", size=SIZE)]
     parts += [text((names - 5, top - 9), grid.down, anchor="end", size=SIZE, class_="quiet")]
     step = 1 + int(len(grid.columns) * CHARACTER * SIZE * max(map(len, grid.columns)) / (WIDTH - names))

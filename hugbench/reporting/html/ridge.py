@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from hugbench.reporting.html.axes import Box, Scale, below
+from hugbench.reporting.html.axes import Box, Scale, below, foot
 from hugbench.reporting.html.svg import CHARACTER, Look, drawing, label, line, shape
 
 WIDTH = 400.0
@@ -47,4 +47,4 @@ def ridges(
             outline += [(scale(left), y), (scale(right), y)]
         outline.append((scale(edges[-1]), base))
         parts.append(shape(outline, fill=look.colour, fill_opacity=0.35, stroke=look.colour))
-    return drawing(title, description, (WIDTH, box.bottom + 38), *parts)
+    return drawing(title, description, (WIDTH, box.bottom + foot(box, axis)), *parts)

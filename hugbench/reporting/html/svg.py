@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 from hugbench.reporting.html.markup import Attribute, Paint, joined, short, tag
 
-CHARACTER = 0.57
-"""Mean width of a character in the page's font, in units of its size."""
+CHARACTER = 0.64
+"""Width of a character in units of its size: that of a wide font, so that names fit in any."""
 
 PALETTE = 7
 """How many colours the style sheet has, `--c0` and on."""
 
-SHAPES = ("square", "diamond", "triangle", "cross", "circle", "wedge")
+SHAPES = ("square", "diamond", "triangle", "cross", "wedge")
 DASHES = (None, "6 3", "2 3", "8 3 2 3")
 
 Point = tuple[float, float]

@@ -110,7 +110,7 @@ def _head(row: Row) -> str:
     metric = of.metric.replace("_", " ")
     if of.evaluation.startswith(f"{metric}("):
         return of.evaluation
-    own = of.evaluation == "accuracy" or of.evaluation in metric or of.evaluation == "calibration"
+    own = of.evaluation in ("accuracy", "calibration") or of.evaluation in metric
     corrupted = of.evaluation == "corruption" and of.condition == CORRUPTED
     condition = [] if of.condition == CLEAN or corrupted else [of.condition]
     return " · ".join([*([] if own else [of.evaluation]), metric, *condition])
