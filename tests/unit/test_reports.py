@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -132,15 +133,17 @@ def test_a_browser_renders_it_without_scrolling_sideways(done: Path, tmp_path: P
     page = report(
         done / "made_up.yaml", results=done / "results", out=tmp_path / "page.html", bootstrap=0
     ).path
-    # what a browser makes of the page, measured by a script in a copy; the page itself has none
+    # measured from outside, in a frame as wide as the screen: the page itself has no script
     measure = (
-        "<script>addEventListener('load', () => { const r = document.documentElement; "
-        "r.dataset.wide = r.scrollWidth; r.dataset.room = r.clientWidth; "
-        "r.dataset.drawn = [...document.querySelectorAll('svg[role=img]')]"
-        ".filter(s => s.getBoundingClientRect().height > 50).length; })</script></body>"
+        "<script>addEventListener('load', () => { const f = document.querySelector('iframe'); "
+        "const d = f.contentDocument, r = document.documentElement; "
+        "r.dataset.wide = d.documentElement.scrollWidth; r.dataset.room = d.documentElement.clientWidth; "
+        "r.dataset.drawn = [...d.querySelectorAll('svg[role=img]')]"
+        ".filter(s => s.getBoundingClientRect().height > 50).length; })</script>"
     )
-    copy = tmp_path / "measured.html"
-    copy.write_text(page.read_text().replace("</body>", measure))
+    framed = f'<iframe style="width:{width}px;height:2000px;border:0" srcdoc="{escape(page.read_text())}"></iframe>'
+    outside = tmp_path / "outside.html"
+    outside.write_text(f"<!doctype html><html><body>{framed}{measure}</body></html>")
     shot = tmp_path / "shot.png"
     options = [
         CHROMIUM,
@@ -152,7 +155,7 @@ def test_a_browser_renders_it_without_scrolling_sideways(done: Path, tmp_path: P
         f"--window-size={width},2000",
     ]
     dumped = subprocess.run(
-        [*options, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=120
+        [*options, "--dump-dom", outside.as_uri()], capture_output=True, text=True, timeout=120
     )
     start = dumped.stdout[: dumped.stdout.index(">", dumped.stdout.index("<html"))]
     told = dict(part.split("=") for part in start.replace('"', "").split() if part.startswith("data-"))
