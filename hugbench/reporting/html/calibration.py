@@ -8,13 +8,13 @@ from typing import Any
 from markupsafe import Markup
 
 from hugbench.reporting.html.axes import Box, Scale, below, beside
-from hugbench.reporting.html.courses import legend_of, panels_of, spot
+from hugbench.reporting.html.courses import curves_of, legend_of, panels_of
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
 from hugbench.reporting.html.judged import PER_CENT, judged
-from hugbench.reporting.html.lines import Axes, Curve
+from hugbench.reporting.html.lines import Axes
 from hugbench.reporting.html.markup import Paint, tag
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import Place, Row, any_of, evidence, first, shown
+from hugbench.reporting.html.numbers import Place, Row, evidence, first, shown
 from hugbench.reporting.html.svg import DASHES, Look, drawing, line, path, swatch
 from hugbench.results.cells import Block
 from hugbench.results.corruption import CLEAN, CORRUPTED
@@ -72,7 +72,7 @@ def _under_shift(material: Material, shifts: Mapping[str, Mapping[int, Row]]) ->
     axes = Axes("severity, mean over corruptions", f"{NAME} %", tuple(enumerate(names)), PER_CENT)
     drawn: dict[str, None] = {}
     for kind, rows in shifts.items():
-        curves = _curves(material, rows, levels)
+        curves = curves_of(material, {levels.index(level): row for level, row in rows.items()})
         drawn |= dict.fromkeys(curves)
         if curves:
             panels += [(kind, chart) for _, chart in panels_of(material, f"{NAME}, {kind}", curves, axes)]
@@ -89,19 +89,6 @@ def _under_shift(material: Material, shifts: Mapping[str, Mapping[int, Row]]) ->
         caption="At T: softmax(logits / T), T fitted on clean held-out training images; for bounded logits "
         f"it is all there is. {evidence(told, material.report.level)}",
     )
-
-
-def _curves(material: Material, rows: Mapping[int, Row], levels: list[int]) -> dict[str, Curve]:
-    curves = {}
-    for name in any_of(rows):
-        spots = tuple(
-            spot(levels.index(level), found, told=f"{name}: {shown(row[name])}")
-            for level, row in rows.items()
-            if (found := row[name].interval) is not None
-        )
-        if spots:
-            curves[name] = Curve(name, material.looks[name], spots)
-    return curves
 
 
 def _diagrams(

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from hugbench.reporting.html.lines import Axes, Curve, Spot, lines, span_of
 from hugbench.reporting.html.material import Material
+from hugbench.reporting.html.numbers import Row, shown
 from hugbench.reporting.html.svg import swatch
 from hugbench.results.statistics import Interval
 
@@ -42,6 +43,20 @@ def panels_of(
         )
         for chunk in chunks(list(curves), material.report.baseline)
     ]
+
+
+def curves_of(material: Material, rows: Mapping[float, Row]) -> dict[str, Curve]:
+    """The means of fractions of each criterion over x, in per cent; what is unreliable is hollow."""
+    curves = {}
+    for name in material.report.criteria:
+        spots = tuple(
+            spot(x, line.interval, hollow=line.reliability == "FAIL", told=f"{name}: {shown(line)}")
+            for x, row in rows.items()
+            if (line := row.get(name)) is not None and line.interval is not None
+        )
+        if spots:
+            curves[name] = Curve(name, material.looks[name], spots)
+    return curves
 
 
 def legend_of(material: Material, names: Iterable[str]) -> list[tuple[Markup, str]]:

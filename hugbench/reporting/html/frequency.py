@@ -5,7 +5,7 @@ from __future__ import annotations
 from hugbench.reporting.html.bars import bars
 from hugbench.reporting.html.elements import Figure, Section
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import dot, evidence, means_table
+from hugbench.reporting.html.numbers import dot, evidence, images_of, means_table
 from hugbench.reporting.terminal import FREQUENCIES, FREQUENCY_LEGEND
 from hugbench.results.cells import Block
 
@@ -29,7 +29,7 @@ def frequency_section(material: Material, block: Block) -> Section | None:
         highest = min(100.0, max(ends))
         panels = [
             (
-                f"{name} ({evidence(list(row.values()), 0).partition(';')[0]})",
+                f"{name} ({images_of(row.values())})",
                 bars(
                     f"Accuracy on classes with {name} training images",
                     f"A bar for each of {len(row)} criteria.",

@@ -49,7 +49,7 @@ class Material:
     @cached_property
     def numbers(self) -> Numbers:
         """The comparison's lines by quantity."""
-        return Numbers(self.report)
+        return Numbers(self.report, {run.block: run.experiences or 0 for run in self.runs})
 
     @cached_property
     def looks(self) -> Mapping[str, Look]:

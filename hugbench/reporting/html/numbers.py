@@ -28,18 +28,16 @@ class Numbers:
         report: the comparison.
         rows: every quantity in order, and its line of each criterion.
         blocks: the models that are compared with each other, in order.
-        last: number of the last experience of each block; 0 outside a stream.
+        last: how many experiences each block's stream has; 0 outside one.
     """
 
-    def __init__(self, report: CompareReport) -> None:
+    def __init__(self, report: CompareReport, last: Mapping[Block, int]) -> None:
         self.report = report
         self.rows: dict[Quantity, dict[str, Contrast]] = {}
-        self.last: dict[Block, int] = {}
         for line in report.contrasts:
-            of = line.quantity
-            self.rows.setdefault(of, {})[line.criterion] = line
-            self.last[of.block] = max(self.last.get(of.block, 0), of.experience or 0)
-        self.blocks = tuple(self.last)
+            self.rows.setdefault(line.quantity, {})[line.criterion] = line
+        self.blocks = tuple(dict.fromkeys(of.block for of in self.rows))
+        self.last = {block: last.get(block, 0) for block in self.blocks}
 
     def evaluations(self, block: Block, name: str | None = None) -> list[str]:
         """Labels of the evaluations of this name (of all without one) in a block."""

@@ -17,6 +17,7 @@ from hugbench.reporting.html.elements import Prose, Section
 from hugbench.reporting.html.frequency import frequency_section
 from hugbench.reporting.html.geometry import geometry_section
 from hugbench.reporting.html.material import Material
+from hugbench.reporting.html.moments import moments_section
 from hugbench.reporting.html.numbers import named
 from hugbench.reporting.html.ood import ood_section
 from hugbench.reporting.html.others import other_section
@@ -44,6 +45,7 @@ PARTS: tuple[Part, ...] = (
     calibration_section,
     ood_section,
     other_section,
+    moments_section,
     geometry_section,
     training_section,
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from hugbench.reporting.html.courses import legend_of, panels_of, spot
+from hugbench.reporting.html.courses import curves_of, legend_of, panels_of
 from hugbench.reporting.html.elements import Figure, Item, Prose, Section, Table
 from hugbench.reporting.html.judged import PER_CENT, judged
-from hugbench.reporting.html.lines import Axes, Curve, Spot
+from hugbench.reporting.html.lines import Axes
 from hugbench.reporting.html.material import Json, Material
 from hugbench.reporting.html.numbers import Row, any_of, evidence, shown
 from hugbench.results.cells import RELIABILITY, Block
@@ -70,15 +70,7 @@ def _curves(material: Material, rows: Rows, attack: Attack) -> Figure:
     """A curve for each criterion; the steps between the eps are equally wide whatever they are."""
     label, norm = attack
     names = list(rows)
-    curves = {}
-    for name in material.report.criteria:
-        spots = tuple(
-            spot
-            for place, row in enumerate(rows.values())
-            if name in row and (spot := _spot(place, row[name])) is not None
-        )
-        if spots:
-            curves[name] = Curve(name, material.looks[name], spots)
+    curves = curves_of(material, dict(enumerate(rows.values())))
     axes = Axes(f"eps, {norm} (steps not to scale)", "robust accuracy %", tuple(enumerate(names)), PER_CENT)
     lines_of = [line for row in rows.values() for line in row.values()]
     cells = [[name, *(_told(row[name]) if name in row else "-" for row in rows.values())] for name in curves]
@@ -91,11 +83,6 @@ def _curves(material: Material, rows: Rows, attack: Attack) -> Figure:
         f"{evidence(lines_of, material.report.level)}",
         warnings=_warnings(lines_of),
     )
-
-
-def _spot(place: int, line: Contrast) -> Spot | None:
-    failed, told = line.reliability == "FAIL", f"{line.criterion}: {_told(line)}"
-    return None if line.interval is None else spot(place, line.interval, hollow=failed, told=told)
 
 
 def _told(line: Contrast) -> str:

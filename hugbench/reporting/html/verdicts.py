@@ -10,7 +10,7 @@ from markupsafe import Markup
 from hugbench.reporting.html.elements import Cell, Item, Prose, Section, Table
 from hugbench.reporting.html.markup import joined, tag
 from hugbench.reporting.html.material import Material
-from hugbench.reporting.html.numbers import Row, first, named, scaled
+from hugbench.reporting.html.numbers import Row, first, named, scaled, shown
 from hugbench.reporting.sheets import sentence, verdict_text
 from hugbench.reporting.tables import is_fraction
 from hugbench.results.contrasts import Contrast, Verdict
@@ -74,12 +74,13 @@ def _summary(row: Row, head: str) -> Markup:
     groups: dict[str, list[str]] = {}
     for line in row.values():
         groups.setdefault(line.verdict, []).append(line.criterion)
-    told = [
+    told: list[str] = [
         Markup("{} {}").format(_badge(verdict, f"{SIGNS[verdict]} {verdict}"), ", ".join(groups[verdict]))
         for verdict in get_args(Verdict)
         if verdict in groups and verdict != "baseline"
     ]
-    return tag("strong", head) + Markup(": ") + Markup("; ").join(told)
+    alone = [f"{line.criterion} {shown(line)}, nothing to compare it with" for line in row.values()]
+    return tag("strong", head) + Markup(": ") + Markup("; ").join(told or alone)
 
 
 def _glance(material: Material, rows: Sequence[Row], heads: Sequence[str]) -> Table:
