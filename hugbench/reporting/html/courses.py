@@ -45,7 +45,7 @@ def panels_of(
     ]
 
 
-def curves_of(material: Material, rows: Mapping[float, Row]) -> dict[str, Curve]:
+def curves_of(material: Material, rows: Mapping[int, Row]) -> dict[str, Curve]:
     """The means of fractions of each criterion over x, in per cent; what is unreliable is hollow."""
     curves = {}
     for name in material.report.criteria:

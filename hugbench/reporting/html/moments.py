@@ -46,11 +46,8 @@ def _in_stream(material: Material, end: Quantity) -> dict[int, Row]:
     found: dict[int, Row] = {}
     for of, row in material.numbers.rows.items():
         same = of._replace(experience=end.experience, subset="all") == end
-        if (
-            of.experience
-            and same
-            and (of.subset == SEEN or of._replace(subset=SEEN) not in material.numbers.rows)
-        ):
+        finer = of._replace(subset=SEEN) in material.numbers.rows
+        if of.experience and same and of.subset == (SEEN if finer else "all"):
             found[of.experience] = row
     return dict(sorted(found.items()))
 
