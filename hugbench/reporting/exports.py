@@ -169,6 +169,7 @@ def _flat(report: CompareReport, line: Contrast) -> dict[str, Any]:
         "missing": " ".join(map(str, line.missing)),
         "not_finite": " ".join(map(str, line.not_finite)),
         "reliability": line.reliability,
+        "own_reliability": line.own_reliability,
         "runs": " ".join(report.runs.get(line.criterion, ())),
         "sentence": sentence(line),
     }

@@ -196,8 +196,8 @@ def _caption(lines: Sequence[Contrast]) -> str:
             notes.setdefault(f"nothing for {_seeds(line.missing)}", []).append(line.criterion)
         if line.not_finite:
             notes.setdefault(f"not a finite number for {_seeds(line.not_finite)}", []).append(line.criterion)
-        if line.reliability in ("WARN", "FAIL"):
-            notes.setdefault(f"the figure's own checks say {line.reliability}", []).append(line.criterion)
+        if line.own_reliability in ("WARN", "FAIL"):
+            notes.setdefault(f"the figure's own checks say {line.own_reliability}", []).append(line.criterion)
     compared = sum(line.difference is not None for line in lines)
     for note, criteria in notes.items():
         told.append(f"{'All' if len(criteria) == compared > 1 else ', '.join(criteria)}: {note}.")

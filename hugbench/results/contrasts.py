@@ -76,6 +76,7 @@ class Contrast:
         primary: whether it is one of the numbers that answer the suite's question.
         missing, not_finite: seeds without a record, seeds whose value is no number.
         reliability: the worst verdict of either figure's own checks; None for none.
+        own_reliability: that of the criterion's figure alone.
         holm: p of the difference after Holm's correction over its family; None where nothing is tested.
         effect: Hedges' g of the paired differences; None below 3 seeds and without spread.
         delta: differences up to this are as good as none; None where nobody said.
@@ -100,6 +101,7 @@ class Contrast:
     missing: tuple[int, ...] = ()
     not_finite: tuple[int, ...] = ()
     reliability: str | None = None
+    own_reliability: str | None = None
     holm: float | None = None
     effect: float | None = None
     delta: float | None = None
@@ -139,6 +141,7 @@ class Contrast:
             "missing": list(self.missing),
             "not_finite": list(self.not_finite),
             "reliability": self.reliability,
+            "own_reliability": self.own_reliability,
         }
 
 

@@ -43,6 +43,7 @@ class _Line:
     missing: tuple[int, ...]
     not_finite: tuple[int, ...]
     reliability: str | None
+    own_reliability: str | None
     delta: float | None
     primary: bool = True
     mean: Interval | None = None
@@ -113,6 +114,7 @@ def _line(
         cells[0].missing(quantity, labels[0], expected),
         cells[0].not_finite(quantity, labels[0]),
         max(verdicts, key=RELIABILITY.index, default=None),
+        cells[0].reliability.get((quantity, labels[0])),
         None if labels[0] == against else delta(quantity.metric),
     )
 
@@ -227,6 +229,7 @@ def _contrast(line: _Line, level: float) -> Contrast:
         missing=line.missing,
         not_finite=line.not_finite,
         reliability=line.reliability,
+        own_reliability=line.own_reliability,
         holm=line.holm,
         effect=line.effect,
         delta=line.delta,

@@ -50,7 +50,7 @@ def curves_of(material: Material, rows: Mapping[int, Row]) -> dict[str, Curve]:
     curves = {}
     for name in material.report.criteria:
         spots = tuple(
-            spot(x, line.interval, hollow=line.reliability == "FAIL", told=f"{name}: {shown(line)}")
+            spot(x, line.interval, hollow=line.own_reliability == "FAIL", told=f"{name}: {shown(line)}")
             for x, row in rows.items()
             if (line := row.get(name)) is not None and line.interval is not None
         )

@@ -41,7 +41,7 @@ def judged(material: Material, row: Row, name: str, *, titled: bool = True) -> l
 
 def unreliable(row: Row) -> list[str]:
     """A sentence on figures that their own checks failed, if there are such."""
-    failed = [line.criterion for line in row.values() if line.reliability == "FAIL"]
+    failed = [line.criterion for line in row.values() if line.own_reliability == "FAIL"]
     return [f"Unreliable, drawn hollow: {', '.join(failed)}. Checks of the figure failed."] if failed else []
 
 

@@ -115,7 +115,7 @@ def dot(line: Contrast, look: Look) -> Dot:
     """A line as a row of a dot plot."""
     scale, found = scaled(line.quantity.metric), line.interval
     points = tuple(scale * value for value in line.values.values())
-    hollow = line.reliability == "FAIL"
+    hollow = line.own_reliability == "FAIL"
     if found is None:
         return Dot(line.criterion, look, None)
     told = f"{line.criterion}: {shown(line)}{', unreliable' if hollow else ''}"

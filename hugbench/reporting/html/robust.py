@@ -86,14 +86,14 @@ def _curves(material: Material, rows: Rows, attack: Attack) -> Figure:
 
 
 def _told(line: Contrast) -> str:
-    return f"{shown(line)}{' unreliable' if line.reliability == 'FAIL' else ''}"
+    return f"{shown(line)}{' unreliable' if line.own_reliability == 'FAIL' else ''}"
 
 
 def _warnings(found: Iterable[Contrast]) -> list[str]:
     """Which figures failed their checks, criterion by criterion."""
     failed: dict[str, list[str]] = {}
     for line in found:
-        if line.reliability == "FAIL":
+        if line.own_reliability == "FAIL":
             failed.setdefault(line.criterion, []).append(line.quantity.condition.rpartition(" ")[2])
     told = "; ".join(f"{name} at {', '.join(eps)}" for name, eps in failed.items())
     return (

@@ -241,6 +241,25 @@ def test_robust_accuracy_says_which_figures_cannot_be_relied_on(whole: Page, htm
     assert any("✕ unreliable" in cells[-1] for cells in whole.rows if cells and cells[0] == "hug")
 
 
+def test_only_the_figure_that_failed_is_hollow_when_it_is_the_baselines(tmp_path: Path) -> None:
+    def answer(criterion: str, seed: int) -> list[Row]:
+        verdict = "FAIL" if criterion == "cross_entropy" and seed == 1 else "PASS"
+        value = level(criterion, seed)
+        return [row("robust_accuracy", value, 100, condition="standard Linf 1/255", reliability=verdict)]
+
+    made = material(tmp_path, {"adversarial": answer})
+    lines = {line.criterion: line for line in made.report.contrasts}
+    assert {name: line.own_reliability for name, line in lines.items()} == {
+        "cross_entropy": "FAIL",
+        "hug": "PASS",
+        "normface": "PASS",
+    }
+    assert lines["hug"].verdict == lines["normface"].verdict == "unreliable"
+    text = Page(page(made)).text
+    assert "Unreliable, drawn hollow and not judged: cross_entropy at 1/255." in text
+    assert "cross_entropy: the figure's own checks say FAIL." in text
+
+
 def test_corruption_is_shown_as_the_difference_to_the_baseline(made: Material, whole: Page) -> None:
     assert "hug minus cross_entropy" in whole.text
     assert row_of(whole, "fog", "hug")[2].startswith(f"{100 * (level_mean('hug') - 0.07):.2f}")
