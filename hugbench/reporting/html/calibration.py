@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -11,7 +12,7 @@ from hugbench.reporting.html.axes import Box, Scale, below, beside
 from hugbench.reporting.html.courses import curves_of, legend_of, panels_of
 from hugbench.reporting.html.elements import Figure, Item, Section, Table
 from hugbench.reporting.html.judged import PER_CENT, judged
-from hugbench.reporting.html.lines import Axes
+from hugbench.reporting.html.lines import Axes, span_of
 from hugbench.reporting.html.markup import Paint, tag
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Place, Row, evidence, first, shown
@@ -70,12 +71,15 @@ def _under_shift(material: Material, shifts: Mapping[str, Mapping[int, Row]]) ->
     levels = sorted({level for rows in shifts.values() for level in rows})
     names = ["clean" if level == 0 else str(level) for level in levels]
     axes = Axes("severity, mean over corruptions", f"{NAME} %", tuple(enumerate(names)), PER_CENT)
-    drawn: dict[str, None] = {}
+    drawn = {
+        kind: curves_of(material, {levels.index(level): row for level, row in rows.items()})
+        for kind, rows in shifts.items()
+    }
+    everything = [curve for curves in drawn.values() for curve in curves.values()]
+    shared = replace(axes, span=span_of(everything, PER_CENT)) if everything else axes
     for kind, rows in shifts.items():
-        curves = curves_of(material, {levels.index(level): row for level, row in rows.items()})
-        drawn |= dict.fromkeys(curves)
-        if curves:
-            panels += [(kind, chart) for _, chart in panels_of(material, f"{NAME}, {kind}", curves, axes)]
+        if curves := drawn[kind]:
+            panels += [(kind, chart) for _, chart in panels_of(material, f"{NAME}, {kind}", curves, shared)]
         cells += [
             [name, kind, *(shown(rows[level][name]) if level in rows else "-" for level in levels)]
             for name in curves
@@ -85,7 +89,7 @@ def _under_shift(material: Material, shifts: Mapping[str, Mapping[int, Row]]) ->
         "Calibration error under corruption",
         panels,
         Table(["criterion", "", *names], cells, words=2),
-        legend=legend_of(material, drawn),
+        legend=legend_of(material, {name: None for curves in drawn.values() for name in curves}),
         caption="At T: softmax(logits / T), T fitted on clean held-out training images; for bounded logits "
         f"it is all there is. {evidence(told, material.report.level)}",
     )

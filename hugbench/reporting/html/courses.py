@@ -20,16 +20,18 @@ MOST = 5
 def panels_of(
     material: Material, title: str, curves: Mapping[str, Curve], axes: Axes, *, bands: bool = False
 ) -> list[tuple[str, Markup]]:
-    """One chart, or as many as the curves need.
+    """One chart, or as many as the curves need; none without a curve.
 
     Args:
         material: knows the baseline.
         title: of every chart, for those who do not see it.
-        curves: by criterion, at least one.
-        axes: their span is set to what all curves need.
+        curves: by criterion.
+        axes: without a span they have that which all curves need.
         bands: as in `lines`.
     """
-    shared = replace(axes, span=span_of(curves.values(), axes.limits))
+    if not curves:
+        return []
+    shared = replace(axes, span=axes.span or span_of(curves.values(), axes.limits))
     return [
         (
             "",

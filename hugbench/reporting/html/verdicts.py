@@ -29,7 +29,10 @@ SIGNS = {
     "no result": "–",
     "no baseline": "–",
 }
-MOST_OPEN = 40
+PLAIN = ("accuracy", "adversarial", "calibration")
+"""Evaluations whose metrics speak for themselves."""
+
+MOST_OPEN = 24
 """Up to so many sentences are shown without being asked for."""
 
 
@@ -111,7 +114,7 @@ def _head(row: Row) -> str:
     metric = of.metric.replace("_", " ")
     if of.evaluation.startswith(f"{metric}("):
         return of.evaluation
-    own = of.evaluation in ("accuracy", "calibration") or of.evaluation in metric
+    own = of.evaluation in PLAIN or of.evaluation in metric
     corrupted = of.evaluation == "corruption" and of.condition == CORRUPTED
     condition = [] if of.condition == CLEAN or corrupted else [of.condition]
     return " · ".join([*([] if own else [of.evaluation]), metric, *condition])

@@ -15,7 +15,7 @@ from hugbench.reporting.sheets import sentence, sheets
 from hugbench.reports import report
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
-from tests.unit.reporting.html.make import SUITE, Row, accuracy, finish, level, material, row, suite
+from tests.unit.reporting.html.make import SUITE, Answer, Row, accuracy, finish, level, material, row, suite
 from tests.unit.reporting.html.read import Page
 
 KINDS = ("gaussian_noise", "fog")
@@ -319,6 +319,16 @@ def test_damaged_details_and_absent_logs_are_no_reason_to_fail(tmp_path: Path) -
     assert "calibration-0123456789.json does not match its checksum" in found.text
     assert "reliability-diagrams" not in found.ids
     assert "Reliability diagrams" in found.text
+
+
+def test_numbers_that_are_none_leave_tables_with_dashes(tmp_path: Path) -> None:
+    def without(answer: Answer) -> Answer:
+        return lambda criterion, seed: [{**found, "value": None} for found in answer(criterion, seed)]
+
+    answers = {name: without(answer) for name, answer in ANSWERS.items()}
+    found = Page(page(material(tmp_path, answers, {"adversarial": cards, "calibration": diagrams})))
+    assert "corruption" in found.ids
+    assert "– no result" in found.text
 
 
 def test_an_axis_of_the_suite_gives_each_place_a_part_of_its_own(tmp_path: Path) -> None:
