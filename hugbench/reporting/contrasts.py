@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hugbench.reporting.sheets import Sheet, legend, sheets, verdicts
-from hugbench.reporting.tables import plain_table
+from hugbench.reporting.tables import CriteriaTable
 from hugbench.results.contrasts import CompareReport
 
 MOST_NOTES = 20
@@ -37,11 +37,8 @@ def compare_tables(report: CompareReport) -> RenderableType:
 
 
 def _table(sheet: Sheet) -> Table:
-    table = plain_table()
+    table = CriteriaTable(sheet.columns[0], sheet.columns[1:-1])
     table.collapse_padding = True
-    table.add_column(Text(sheet.columns[0]), overflow="fold")
-    for name in sheet.columns[1:-1]:
-        table.add_column(Text(name), justify="right", overflow="fold")
     table.add_column(Text(sheet.columns[-1]))
     for *cells, verdict in sheet.rows:
         style = _STYLES.get(verdict, "dim")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -100,13 +100,34 @@ def plain_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
 
 
+class CriteriaTable(Table):
+    """A plain table whose first column names criteria.
+
+    Names of up to 24 characters stay whole, but in a terminal of less than 72, where numbers matter more.
+
+    Args:
+        first: header of the names.
+        numbers: headers of the columns of numbers; where the table is too wide, the widest wraps first.
+    """
+
+    WHOLE, NARROW = 24, 72
+
+    def __init__(self, first: str, numbers: Iterable[str]) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+        self.add_column(Text(first), overflow="fold")
+        for name in numbers:
+            self.add_column(Text(name), justify="right", overflow="fold")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names = self.columns[0]
+        longest = max(len(str(cell)) for cell in names.cells) if self.row_count else 0
+        names.no_wrap = options.max_width >= self.NARROW and longest <= self.WHOLE
+        yield from super().__rich_console__(console, options)
+
+
 def criteria_table(numbers: Iterable[str]) -> Table:
-    """A table of criteria with columns of numbers; where it is too wide, the widest column wraps first."""
-    table = plain_table()
-    table.add_column("criterion", overflow="fold")
-    for name in numbers:
-        table.add_column(Text(name), justify="right", overflow="fold")
-    return table
+    """A table of criteria with columns of numbers."""
+    return CriteriaTable("criterion", numbers)
 
 
 def _cell(value: object) -> object:
