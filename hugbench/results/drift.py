@@ -1,0 +1,344 @@
+"""Whether numbers have moved since a reference: a change of the code told from the noise of training.
+
+Two trainings of the same code on another machine, another version of torch or another seed differ by noise. With
+d_s the difference of a number, new minus reference, of seed s, the mean over the n shared seeds has moved where it
+is larger than that noise explains. How large that is, two estimates say, and **both** must be exceeded:
+
+1. *The test images.* Two trainings of one recipe disagree about as often as either is wrong (Jiang et al., Assessing
+   Generalization of SGD via Disagreement, ICLR 2022, arXiv 2106.13799), and images on which both are right or both
+   are wrong leave the difference as it is: the variance of d_s is up to v = p(1 - p)/N, the square of the binomial
+   standard error of an accuracy p on N images (p = (sum + 1)/(N + 2), so that none is sure). A number that is no
+   share of images has v = x²/N with x its size, the variance of a mean over N images whose values spread as widely
+   as they are large. Tested as z.
+2. *The spread over seeds.* φ = 2 s²/v says how much more a criterion's values s² spread over the seeds of the
+   reference, and over those of the new runs, than the images explain (the 2: a difference has twice the variance of a
+   value). Three seeds on both sides give it f = 4 degrees of freedom, which tell little: so it is drawn towards φ0,
+   that of the same metric under all criteria and conditions, as if that had come from f0 more: (f φ + f0 φ0)/(f + f0).
+   How far apart the φ of a metric lie, beyond what f explains, says how large f0 is; it is at most twice f. Tested as
+   a t with f + f0 degrees of freedom (Smyth, Linear models and empirical Bayes methods, Stat. Appl. Genet. Mol.
+   Biol. 3, 2004).
+
+So p is the larger of the two. Holm's correction keeps the chance that anything of a whole suite is told by mistake
+at 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half among all others. In
+simulations of unchanged code (tests/unit/results/test_drift.py) suites of 180 numbers of three criteria, three seeds
+each, are told to have moved in some 2 % of cases, and in some 5 % where one criterion spreads three times as widely as
+another, which is what f0 does not quite make up for.
+
+What is assumed: without a change d_s has mean 0, and a seed's luck on one side is independent of that on the other or
+shared (then d_s varies less than 2 s², and the test is stricter than it says). What seeds share by design, such as an
+order of classes of their own in a stream, is in s² but not in d_s: a suite that guards should fix it.
+
+What is caught: with three seeds of three criteria (8 degrees of freedom) and 30 primary numbers, a tolerance of 4.9 times
+the standard deviation over seeds: 3 points where seeds spread by half a point. With five it is 2.9 times, and 3 points
+show
+where they spread by one. `tolerance` says it of every number.
+
+Where code and environment are the same, so is every bit, and `identical` says so; what is not is no failure by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hugbench.results.batch import Values
+from hugbench.results.cells import Cells, Quantity
+from hugbench.results.comparison import direction
+from hugbench.results.multiplicity import holm, next_level
+from hugbench.results.primary import primary_of
+
+ALPHA = 0.02
+"""The chance that a suite whose code has not changed is said to have moved, if all that is assumed holds."""
+
+LARGEST_PRIOR = 1.0
+"""f0 is at most so many times f: numbers of one suite are less independent than they are many."""
+
+SMALLEST = 0.05
+
+Verdict = Literal["identical", "within", "better", "worse", "differs", "not finite", "not judged"]
+
+MOVED: tuple[Verdict, ...] = ("better", "worse", "differs", "not finite")
+"""What fails a check. Not finite: a number on one side only of a shared seed."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A criterion's number, before and now.
+
+    Attributes:
+        quantity: what it is of.
+        criterion: whose.
+        primary: whether it answers the suite's question.
+        images: behind it.
+        reference: finite values by seed, those of the reference.
+        values: finite values by seed, the new ones.
+        difference: mean over the shared seeds, new minus reference; None without a shared one.
+        tolerance: the least mean difference that would have been told; None where there is no spread to judge by.
+        p: two-sided, before the correction; None where there is no test.
+        holm: after it.
+        verdict: within (the tolerance), identical to the last bit, moved (better, worse, differs where neither is
+            better), not finite, or not judged.
+    """
+
+    quantity: Quantity
+    criterion: str
+    primary: bool
+    images: int
+    reference: Values
+    values: Values
+    difference: float | None
+    tolerance: float | None
+    p: float | None
+    holm: float | None
+    verdict: Verdict
+
+    @property
+    def moved(self) -> bool:
+        """Whether it fails a check."""
+        return self.verdict in MOVED
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those with a finite number on both sides, ascending."""
+        return tuple(sorted(self.reference.keys() & self.values.keys()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; seeds become strings where they are keys."""
+        return {
+            **self.quantity._asdict(),
+            "criterion": self.criterion,
+            "primary": self.primary,
+            "n": self.images,
+            "reference": {str(seed): value for seed, value in self.reference.items()},
+            "values": {str(seed): value for seed, value in self.values.items()},
+            "difference": self.difference,
+            "tolerance": self.tolerance,
+            "p": self.p,
+            "holm": self.holm,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass
+class _Line:
+    """A change in the making.
+
+    `variance`: of a one-seed difference, as the images have it. `degrees`, `dispersion`: of the seeds beyond that;
+    the moderated ones are those that are used.
+    """
+
+    quantity: Quantity
+    criterion: str
+    primary: bool
+    images: int
+    reference: Values
+    values: Values
+    lost: bool
+    variance: float = 0.0
+    degrees: int = 0
+    dispersion: float = 0.0
+    moderated: float = 0.0
+    moderated_degrees: float = 0.0
+    p: float | None = None
+    holm: float | None = None
+
+    @property
+    def differences(self) -> list[float]:
+        return [self.values[seed] - self.reference[seed] for seed in self.values if seed in self.reference]
+
+
+def drift(reference: Cells, new: Cells, share: Callable[[str], bool]) -> list[Change]:
+    """Every number that both sides have, judged.
+
+    Args:
+        reference: the frozen records.
+        new: those of now.
+        share: whether a metric is a share of the images, by name.
+    """
+    lines = _lines(reference, new)
+    for line in lines:
+        _spread(line, share(line.quantity.metric))
+    _moderate([line for line in lines if line.degrees and line.variance])
+    tested = [line for line in lines if line.differences and line.degrees]
+    for line, p in zip(tested, _p_values(tested), strict=True):
+        line.p = p
+    levels = {primary: _correct([line for line in lines if line.primary == primary]) for primary in (True, False)}
+    return [_judged(line, levels[line.primary]) for line in lines]
+
+
+def image_variance(values: Sequence[float], images: int, share: bool) -> float:
+    """The variance of a one-seed difference that the test images explain.
+
+    Args:
+        values: the number, on both sides and of all seeds.
+        images: behind it.
+        share: whether it is a share of the images. Where its mean is none, as forgetting may be below 0, it is
+            taken for one of half of them.
+    """
+    if not share:
+        return sum(value * value for value in values) / len(values) / images
+    mean = sum(values) / len(values)
+    p = (mean * images + 1) / (images + 2) if 0 <= mean <= 1 else 0.5
+    return p * (1 - p) / images
+
+
+def prior(
+    dispersions: Sequence[float], degrees: Sequence[int], groups: Sequence[Hashable]
+) -> tuple[list[float], float]:
+    """What dispersions are drawn towards: φ0 of each, and the degrees of freedom f0 of all.
+
+    The logarithm of φ, a multiple of a chi-square over its f degrees of freedom, has the variance ψ'(f/2); what those of
+    a group vary more is ψ'(f0/2).
+
+    Args:
+        dispersions: at least 0. What is below 0.05 counts as that: the images' own test looks after it.
+        degrees: at least 1.
+        groups: which of them are alike.
+    """
+    import numpy as np
+    from scipy.special import digamma, polygamma
+
+    half = np.array(degrees, float) / 2
+    logs = np.log(np.maximum(dispersions, SMALLEST)) - digamma(half) + np.log(half)
+    which = list(dict.fromkeys(groups))
+    places = np.array([which.index(group) for group in groups])
+    sizes = np.bincount(places)
+    means = np.bincount(places, logs) / sizes
+    several = (sizes > 1)[places]
+    f0 = LARGEST_PRIOR * float(np.mean(degrees))
+    if several.any():
+        squares = ((logs - means[places]) ** 2 * (sizes / np.maximum(sizes - 1, 1))[places])[several]
+        beyond = float(np.mean(squares - polygamma(1, half[several])))
+        f0 = min(f0, 2 * _inverse_trigamma(beyond))
+    else:
+        f0 = 0.0
+    towards = np.exp(means + digamma(f0 / 2) - math.log(f0 / 2)) if f0 else means * 0
+    return towards[places].tolist(), f0
+
+
+def _inverse_trigamma(value: float) -> float:
+    """The x with ψ'(x) = value; infinite for none."""
+    from scipy.optimize import brentq
+    from scipy.special import polygamma
+
+    if value <= polygamma(1, 1e3):
+        return math.inf
+    return float(brentq(lambda x: float(polygamma(1, x)) - value, 1e-3, 1e3)) if value < polygamma(1, 1e-3) else 0.0
+
+
+def _p_values(lines: Sequence[_Line]) -> list[float]:
+    """The larger of the two p, see above, of each line."""
+    import numpy as np
+    from scipy.special import ndtr, stdtr
+
+    if not lines:
+        return []
+    columns = [
+        (abs(_mean(line.differences)), line.variance / len(line.differences), line.moderated, line.moderated_degrees)
+        for line in lines
+    ]
+    size, variance, dispersion, degrees = np.array(columns).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = size / np.sqrt(variance)
+        p = np.maximum(2 * ndtr(-z), 2 * stdtr(degrees, -z / np.sqrt(dispersion)))
+    return np.where(size == 0, 1.0, p).tolist()
+
+
+def _lines(reference: Cells, new: Cells) -> list[_Line]:
+    primary = primary_of(reference.cells)
+    lines = []
+    for quantity, cell in reference.cells.items():
+        for criterion, frozen in cell.items():
+            now = new.cells.get(quantity, {}).get(criterion, {})
+            shared = frozen.keys() & now.keys()
+            if not shared:
+                continue
+            lost = any((frozen[seed] is None) != (now[seed] is None) for seed in shared)
+            images = min(reference.images[quantity], new.images[quantity])
+            before, after = reference.values(quantity, criterion), new.values(quantity, criterion)
+            lines.append(_Line(quantity, criterion, quantity in primary, images, before, after, lost))
+    return lines
+
+
+def _spread(line: _Line, share: bool) -> None:
+    """Variance by the images, and the dispersion over seeds beyond it."""
+    values = [*line.reference.values(), *line.values.values()]
+    if not values:
+        return
+    line.variance = image_variance(values, line.images, share)
+    squares = 0.0
+    for side in (line.reference, line.values):
+        mean = _mean(list(side.values())) if side else 0.0
+        squares += sum((value - mean) ** 2 for value in side.values())
+        line.degrees += max(len(side) - 1, 0)
+    if line.degrees and line.variance:
+        line.dispersion = 2 * squares / line.degrees / line.variance
+
+
+def _moderate(lines: Sequence[_Line]) -> None:
+    """Draw the dispersion of each line towards that of its metric."""
+    if not lines:
+        return
+    groups = [(line.quantity.evaluation.partition("(")[0], line.quantity.metric) for line in lines]
+    towards, f0 = prior([line.dispersion for line in lines], [line.degrees for line in lines], groups)
+    for line, phi in zip(lines, towards, strict=True):
+        line.moderated_degrees = line.degrees + f0
+        line.moderated = (line.degrees * line.dispersion + f0 * phi) / line.moderated_degrees
+
+
+def _correct(lines: Sequence[_Line]) -> float:
+    """Holm's correction over half of the budget; returns the level that the next would have to reach."""
+    adjusted = holm([line.p for line in lines])
+    for line, p in zip(lines, adjusted, strict=True):
+        line.holm = p
+    return next_level(adjusted, ALPHA / 2)
+
+
+def _judged(line: _Line, level: float) -> Change:
+    differences = line.differences
+    return Change(
+        quantity=line.quantity,
+        criterion=line.criterion,
+        primary=line.primary,
+        images=line.images,
+        reference=line.reference,
+        values=line.values,
+        difference=_mean(differences) if differences else None,
+        tolerance=_tolerance(line, level),
+        p=line.p,
+        holm=line.holm,
+        verdict=_verdict(line),
+    )
+
+
+def _tolerance(line: _Line, level: float) -> float | None:
+    """The mean difference whose p is `level`."""
+    if line.p is None:
+        return None
+    from scipy.special import ndtri, stdtrit
+
+    by_images = -float(ndtri(level / 2))
+    by_seeds = -float(stdtrit(line.moderated_degrees, level / 2)) * math.sqrt(line.moderated)
+    return max(by_images, by_seeds) * math.sqrt(line.variance / len(line.differences))
+
+
+def _verdict(line: _Line) -> Verdict:
+    if line.lost:
+        return "not finite"
+    differences = line.differences
+    if not any(differences):
+        return "identical"
+    if line.holm is None:
+        return "not judged"
+    if line.holm > ALPHA / 2:
+        return "within"
+    better = direction(line.quantity.metric)
+    if better == "neutral":
+        return "differs"
+    return "better" if (_mean(differences) > 0) == (better == "higher") else "worse"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
