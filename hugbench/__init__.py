@@ -1,8 +1,8 @@
 """hugbench: is a training loss really better than cross-entropy, and at what?
 
-The verbs of the command line are functions here (`run`, `compare`, `report`, `plan`, `status`, `validate`,
-`records`, `cards`, `export`, `corrupt`, `show`, `schema`, `doctor`; `list` is `entries`), beside `HUG`,
-`Criterion` and `Classifier`. Each is imported when it is first asked for.
+The verbs of the command line are functions here (`run`, `compare`, `report`, `freeze`, `check`, `published`,
+`plan`, `status`, `validate`, `records`, `cards`, `export`, `corrupt`, `show`, `schema`, `doctor`; `list` is
+`entries`), beside `HUG`, `Criterion` and `Classifier`. Each is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hugbench.api import cards, export, plan, records, run, status, validate
+    from hugbench.checking import check
     from hugbench.comparing import compare
     from hugbench.corrupting import corrupt
     from hugbench.criteria.base import Criterion
     from hugbench.criteria.hug import HUG
     from hugbench.describe import doctor, entries, show
+    from hugbench.freezing import freeze
     from hugbench.models import Classifier
     from hugbench.reports import report
     from hugbench.results.comparison import compare_records
@@ -28,6 +30,8 @@ _DOORS = {
     "run": "hugbench.api",
     "compare": "hugbench.comparing",
     "report": "hugbench.reports",
+    "freeze": "hugbench.freezing",
+    "check": "hugbench.checking",
     "plan": "hugbench.api",
     "status": "hugbench.api",
     "validate": "hugbench.api",
@@ -51,12 +55,14 @@ __all__ = [
     "Classifier",
     "Criterion",
     "cards",
+    "check",
     "compare",
     "compare_records",
     "corrupt",
     "doctor",
     "entries",
     "export",
+    "freeze",
     "plan",
     "records",
     "report",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hugbench.cli import comparing, describing, reporting, suites, writing
+from hugbench.cli import comparing, describing, references, reporting, suites, writing
 
 app = typer.Typer(
     name="hugbench",
@@ -37,6 +37,8 @@ def options(
 app.command()(suites.run)
 app.command()(comparing.compare)
 app.command()(reporting.report)
+app.command()(references.freeze)
+app.command()(references.check)
 app.command()(suites.plan)
 app.command()(suites.status)
 app.command()(suites.validate)

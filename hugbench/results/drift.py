@@ -1,61 +1,59 @@
 """Whether numbers have moved since a reference: a change of the code told from the noise of training.
 
-Two trainings of the same code on another machine, another version of torch or another seed differ by noise. With
-d_s the difference of a number, new minus reference, of seed s, the mean over the n shared seeds has moved where it
-is larger than that noise explains. How large that is, two estimates say, and **both** must be exceeded:
+Two trainings of the same code on another machine, another version of torch or another seed differ by noise.
+With d_s the difference of a number, new minus reference, of seed s, the mean over the n shared seeds has
+moved where it is larger than that noise explains. How large that is, two estimates say, and **both** must be
+exceeded:
 
-1. *The test images.* Two trainings of one recipe disagree about as often as either is wrong (Jiang et al., Assessing
-   Generalization of SGD via Disagreement, ICLR 2022, arXiv 2106.13799), and images on which both are right or both
-   are wrong leave the difference as it is: the variance of d_s is up to v = p(1 - p)/N, the square of the binomial
-   standard error of an accuracy p on N images (p = (sum + 1)/(N + 2), so that none is sure). A number that is no
-   share of images has v = x²/N with x its size, the variance of a mean over N images whose values spread as widely
-   as they are large. Tested as z.
+1. *The test images.* Two trainings of one recipe disagree about as often as either is wrong (Jiang et al.,
+   Assessing Generalization of SGD via Disagreement, ICLR 2022, arXiv 2106.13799), and images on which both
+   are right or both are wrong leave the difference as it is: the variance of d_s is up to v = p(1 - p)/N, the
+   square of the binomial standard error of an accuracy p on N images (p = (sum + 1)/(N + 2), so that none is
+   sure). A number that is no share of images has v = x²/N with x its size, the variance of a mean over N
+   images whose values spread as widely as they are large. Tested as z.
 2. *The spread over seeds.* φ = 2 s²/v says how much more a criterion's values s² spread over the seeds of the
-   reference, and over those of the new runs, than the images explain (the 2: a difference has twice the variance of a
-   value). Three seeds on both sides give it f = 4 degrees of freedom, which tell little: so it is drawn towards φ0,
-   that of the same metric under all criteria and conditions, as if that had come from f0 more: (f φ + f0 φ0)/(f + f0).
-   How far apart the φ of a metric lie, beyond what f explains, says how large f0 is; it is at most twice f. Tested as
-   a t with f + f0 degrees of freedom (Smyth, Linear models and empirical Bayes methods, Stat. Appl. Genet. Mol.
-   Biol. 3, 2004).
+   reference, and over those of the new runs, than the images explain (the 2: a difference has twice the
+   variance of a value). Three seeds on both sides give it f = 4 degrees of freedom, which tell little: so it
+   is drawn towards φ0, that of the same metric under all criteria and conditions, as if that had come from f0
+   more: (f φ + f0 φ0)/(f + f0). How far apart the φ of a metric lie, beyond what f explains, says how large
+   f0 is; it is at most f. Tested as a t with f + f0 degrees of freedom (Smyth, Linear models and
+   empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 
-So p is the larger of the two. Holm's correction keeps the chance that anything of a whole suite is told by mistake
-at 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half among all others. In
-simulations of unchanged code (tests/unit/results/test_drift.py) suites of 180 numbers of three criteria, three seeds
-each, are told to have moved in some 2 % of cases, and in some 5 % where one criterion spreads three times as widely as
-another, which is what f0 does not quite make up for.
+So p is the larger of the two. Holm's correction keeps the chance that anything of a whole suite is told by
+mistake at 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half among all
+others. In simulations of unchanged code (tests/unit/results/test_drift.py) suites of 180 numbers of three
+criteria, three seeds each, are told to have moved in some 2 % of cases, and in some 5 % where one criterion
+spreads three times as widely as another, which is what f0 does not quite make up for.
 
-What is assumed: without a change d_s has mean 0, and a seed's luck on one side is independent of that on the other or
-shared (then d_s varies less than 2 s², and the test is stricter than it says). What seeds share by design, such as an
-order of classes of their own in a stream, is in s² but not in d_s: a suite that guards should fix it.
+What is assumed: without a change d_s has mean 0, and a seed's luck on one side is independent of that on the
+other or shared (then d_s varies less than 2 s², and the test is stricter than it says). What seeds share by
+design, such as an order of classes of their own in a stream, is in s² but not in d_s: a suite that guards
+should fix it.
 
-What is caught: with three seeds of three criteria (8 degrees of freedom) and 30 primary numbers, a tolerance of 4.9 times
-the standard deviation over seeds: 3 points where seeds spread by half a point. With five it is 2.9 times, and 3 points
-show
-where they spread by one. `tolerance` says it of every number.
+What is caught: with three seeds of three criteria (8 degrees of freedom) and 30 primary numbers, a tolerance
+of 4.9 times the standard deviation over seeds: 3 points where seeds spread by half a point. With five it is
+2.9 times, and 3 points show where they spread by one. `tolerance` says it of every number.
 
-Where code and environment are the same, so is every bit, and `identical` says so; what is not is no failure by itself.
+Where code and environment are the same, so is every bit, and `identical` says so; what is not is no failure
+by itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hugbench.results.batch import Values
 from hugbench.results.cells import Cells, Quantity
 from hugbench.results.comparison import direction
+from hugbench.results.dispersion import image_variance, prior
 from hugbench.results.multiplicity import holm, next_level
 from hugbench.results.primary import primary_of
 
 ALPHA = 0.02
 """The chance that a suite whose code has not changed is said to have moved, if all that is assumed holds."""
-
-LARGEST_PRIOR = 1.0
-"""f0 is at most so many times f: numbers of one suite are less independent than they are many."""
-
-SMALLEST = 0.05
 
 Verdict = Literal["identical", "within", "better", "worse", "differs", "not finite", "not judged"]
 
@@ -75,11 +73,12 @@ class Change:
         reference: finite values by seed, those of the reference.
         values: finite values by seed, the new ones.
         difference: mean over the shared seeds, new minus reference; None without a shared one.
-        tolerance: the least mean difference that would have been told; None where there is no spread to judge by.
+        tolerance: the least mean difference that would have been told; None where there is no spread to judge
+            by.
         p: two-sided, before the correction; None where there is no test.
         holm: after it.
-        verdict: within (the tolerance), identical to the last bit, moved (better, worse, differs where neither is
-            better), not finite, or not judged.
+        verdict: within (the tolerance), identical to the last bit, moved (better, worse, differs where
+            neither is better), not finite, or not judged.
     """
 
     quantity: Quantity
@@ -125,8 +124,8 @@ class Change:
 class _Line:
     """A change in the making.
 
-    `variance`: of a one-seed difference, as the images have it. `degrees`, `dispersion`: of the seeds beyond that;
-    the moderated ones are those that are used.
+    `variance`: of a one-seed difference, as the images have it. `degrees`, `dispersion`: of the seeds beyond
+    that; the moderated ones are those that are used.
     """
 
     quantity: Quantity
@@ -164,68 +163,10 @@ def drift(reference: Cells, new: Cells, share: Callable[[str], bool]) -> list[Ch
     tested = [line for line in lines if line.differences and line.degrees]
     for line, p in zip(tested, _p_values(tested), strict=True):
         line.p = p
-    levels = {primary: _correct([line for line in lines if line.primary == primary]) for primary in (True, False)}
+    levels = {
+        primary: _correct([line for line in lines if line.primary == primary]) for primary in (True, False)
+    }
     return [_judged(line, levels[line.primary]) for line in lines]
-
-
-def image_variance(values: Sequence[float], images: int, share: bool) -> float:
-    """The variance of a one-seed difference that the test images explain.
-
-    Args:
-        values: the number, on both sides and of all seeds.
-        images: behind it.
-        share: whether it is a share of the images. Where its mean is none, as forgetting may be below 0, it is
-            taken for one of half of them.
-    """
-    if not share:
-        return sum(value * value for value in values) / len(values) / images
-    mean = sum(values) / len(values)
-    p = (mean * images + 1) / (images + 2) if 0 <= mean <= 1 else 0.5
-    return p * (1 - p) / images
-
-
-def prior(
-    dispersions: Sequence[float], degrees: Sequence[int], groups: Sequence[Hashable]
-) -> tuple[list[float], float]:
-    """What dispersions are drawn towards: φ0 of each, and the degrees of freedom f0 of all.
-
-    The logarithm of φ, a multiple of a chi-square over its f degrees of freedom, has the variance ψ'(f/2); what those of
-    a group vary more is ψ'(f0/2).
-
-    Args:
-        dispersions: at least 0. What is below 0.05 counts as that: the images' own test looks after it.
-        degrees: at least 1.
-        groups: which of them are alike.
-    """
-    import numpy as np
-    from scipy.special import digamma, polygamma
-
-    half = np.array(degrees, float) / 2
-    logs = np.log(np.maximum(dispersions, SMALLEST)) - digamma(half) + np.log(half)
-    which = list(dict.fromkeys(groups))
-    places = np.array([which.index(group) for group in groups])
-    sizes = np.bincount(places)
-    means = np.bincount(places, logs) / sizes
-    several = (sizes > 1)[places]
-    f0 = LARGEST_PRIOR * float(np.mean(degrees))
-    if several.any():
-        squares = ((logs - means[places]) ** 2 * (sizes / np.maximum(sizes - 1, 1))[places])[several]
-        beyond = float(np.mean(squares - polygamma(1, half[several])))
-        f0 = min(f0, 2 * _inverse_trigamma(beyond))
-    else:
-        f0 = 0.0
-    towards = np.exp(means + digamma(f0 / 2) - math.log(f0 / 2)) if f0 else means * 0
-    return towards[places].tolist(), f0
-
-
-def _inverse_trigamma(value: float) -> float:
-    """The x with ψ'(x) = value; infinite for none."""
-    from scipy.optimize import brentq
-    from scipy.special import polygamma
-
-    if value <= polygamma(1, 1e3):
-        return math.inf
-    return float(brentq(lambda x: float(polygamma(1, x)) - value, 1e-3, 1e3)) if value < polygamma(1, 1e-3) else 0.0
 
 
 def _p_values(lines: Sequence[_Line]) -> list[float]:
@@ -236,14 +177,20 @@ def _p_values(lines: Sequence[_Line]) -> list[float]:
     if not lines:
         return []
     columns = [
-        (abs(_mean(line.differences)), line.variance / len(line.differences), line.moderated, line.moderated_degrees)
+        (
+            abs(_mean(line.differences)),
+            line.variance / len(line.differences),
+            line.moderated,
+            line.moderated_degrees,
+        )
         for line in lines
     ]
     size, variance, dispersion, degrees = np.array(columns).T
     with np.errstate(divide="ignore", invalid="ignore"):
         z = size / np.sqrt(variance)
         p = np.maximum(2 * ndtr(-z), 2 * stdtr(degrees, -z / np.sqrt(dispersion)))
-    return np.where(size == 0, 1.0, p).tolist()
+    found: list[float] = np.where(size == 0, 1.0, p).tolist()
+    return found
 
 
 def _lines(reference: Cells, new: Cells) -> list[_Line]:

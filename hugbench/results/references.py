@@ -1,8 +1,8 @@
 """References: the frozen records of a suite, a file of JSON lines that is a test.
 
-The first line is the header: what was frozen, of which code, versions, hardware and data. Every further line is a
-record (`hugbench.results.records.COLUMNS`) without the columns that are null and those that all records share, which
-the header has under `common`. `baselines/reference/SUITE.jsonl` are those that hugbench ships.
+The first line is the header: what was frozen, of which code, versions, hardware and data. Every further line
+is a record (`hugbench.results.records.COLUMNS`) without the columns that are null and those that all records
+share, which the header has under `common`. `baselines/reference/SUITE.jsonl` are those that hugbench ships.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ HEADER = {
     "scope": str,
     "datasets": dict,
     "environments": list,
-    "training_seconds": float,
+    "training_seconds": float | int,
     "evaluations": dict,
-    "runs": list,
+    "runs": int,
+    "baseline": str,
     "remarks": list,
     "common": dict,
 }
 """The keys of a header, beside `kind`, `schema` and `record_schema`.
 
-suite_sha256: over the runs and evaluations that the suite asks for. scope: guarded or all (`guarded`). datasets: of
-each, the sum of its images, how many it has and how many of them were used. environments: versions and hardware, each
-with how many runs it is of. evaluations: by label, a hash of the arguments. runs: each with its labels.
+suite_sha256: over the runs and evaluations that the suite asks for. scope: guarded or all (`guarded`).
+datasets: of each, the sum of its images, how many it has and how many of them were used. environments:
+versions and hardware, each with how many runs it is of. evaluations: by label, a hash of the arguments.
 remarks: sentences a reader has to know, such as that all was run on a CPU at reduced size.
 """
 
@@ -67,7 +68,7 @@ class Reference:
 
 
 def reference_file(suite: str) -> Path:
-    """Where a suite's reference lies: in the current folder's `baselines/reference`, or where hugbench ships it."""
+    """Where a suite's reference lies: under the current folder, or where hugbench ships it."""
     package = Path(__file__).resolve().parents[1]
     name = f"{suite}.jsonl"
     shipped = (package / "_shipped" / FOLDER / name, package.parent / FOLDER / name)
@@ -77,8 +78,8 @@ def reference_file(suite: str) -> Path:
 def guarded(row: Mapping[str, Any], experiences: int | None) -> bool:
     """Whether a record is worth guarding: of all images or a named group, at the end of its run.
 
-    Not guarded are single classes and experiences, single severities, moments before the end, and of the ways to
-    measure out-of-distribution detection all but AUROC.
+    Not guarded are single classes and experiences, single severities, moments before the end, and of the ways
+    to measure out-of-distribution detection all but AUROC.
 
     Args:
         row: a record.
@@ -86,9 +87,9 @@ def guarded(row: Mapping[str, Any], experiences: int | None) -> bool:
     """
     return (
         ":" not in row["subset"]
-        and row["severity"] is None
-        and row["epoch"] is None
-        and row["experience"] in (None, experiences)
+        and row.get("severity") is None
+        and row.get("epoch") is None
+        and row.get("experience") in (None, experiences)
         and row["metric"].rpartition(".")[2] not in ("aupr_in", "aupr_out", "fpr_at_95_tpr")
     )
 
@@ -122,16 +123,22 @@ def read_reference(file: Path) -> Reference:
     try:
         lines = [json.loads(line) for line in file.read_text().splitlines()]
     except FileNotFoundError:
-        raise UserError("there is no reference", where=file, expected="one that `hugbench freeze SUITE` wrote") from None
+        raise UserError(
+            "there is no reference", where=file, expected="one that `hugbench freeze SUITE` wrote"
+        ) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot be read ({type(error).__name__})", where=file, expected="JSON, line by line") from None
+        raise UserError(
+            f"cannot be read ({type(error).__name__})", where=file, expected="JSON, line by line"
+        ) from None
     if not lines or not isinstance(lines[0], dict) or lines[0].get("kind") != KIND:
         raise UserError("no reference", where=file, expected=f'a first line with "kind": "{KIND}"')
     header, *rows = lines
     _refuse_versions(file, header)
     for name, kind in HEADER.items():
         if not isinstance(header.get(name), kind):
-            raise UserError("damaged header", where=f"{file}:1", key=name, found=header.get(name), expected=kind.__name__)
+            raise UserError(
+                "damaged header", where=f"{file}:1", key=name, found=header.get(name), expected=str(kind)
+            )
     return Reference(file, header, tuple(_rows(file, header, rows)))
 
 
@@ -155,7 +162,9 @@ def _rows(file: Path, header: Mapping[str, Any], rows: Sequence[Any]) -> Iterabl
         value, images, seed = (found.get(name) for name in ("value", "n", "seed"))
         sound = isinstance(value, int | float | None) and isinstance(images, int) and isinstance(seed, int)
         if not sound or set(found) != set(COLUMNS):
-            raise UserError("no record", where=f"{file}:{number}", found=row, expected="the columns of a record")
+            raise UserError(
+                "no record", where=f"{file}:{number}", found=row, expected="the columns of a record"
+            )
         yield found
 
 
