@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hugbench.models import Classifier
     from hugbench.reports import report
     from hugbench.results.comparison import compare_records
+    from hugbench.results.published import published
     from hugbench.suite.jsonschema import json_schema as schema
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ _DOORS = {
     "compare": "hugbench.comparing",
     "report": "hugbench.reports",
     "freeze": "hugbench.freezing",
+    "published": "hugbench.results.published",
     "check": "hugbench.checking",
     "plan": "hugbench.api",
     "status": "hugbench.api",
@@ -64,6 +66,7 @@ __all__ = [
     "export",
     "freeze",
     "plan",
+    "published",
     "records",
     "report",
     "run",

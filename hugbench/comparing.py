@@ -15,6 +15,7 @@ from hugbench.results.judging import Delta, Members, after_before, against_basel
 from hugbench.results.measured import Measured, Row, records_of
 from hugbench.results.predictions import Predictions, with_predictions
 from hugbench.results.primary import Choice
+from hugbench.results.published import Published, beside
 from hugbench.results.rank_tables import RankBy, rank_criteria
 from hugbench.results.resampling import DRAWS
 from hugbench.targets import Targets, found_runs
@@ -38,6 +39,7 @@ def compare(
     delta: float | Mapping[str, float] = DELTA,
     bootstrap: int = DRAWS,
     ranks: str | None = None,
+    published: bool = False,
 ) -> CompareReport:
     """Compare every criterion with the baseline, or everything before with everything after a change.
 
@@ -62,6 +64,7 @@ def compare(
         delta: differences up to this are as good as none: a number for all fractions, or by metric.
         bootstrap: draws of the bootstrap over seeds and images; 0 for none.
         ranks: rank the criteria, too: over `quantities` or over `seeds`.
+        published: show numbers from papers beside, where data, family of backbones and protocol are the same.
 
     Raises:
         UserError: bad input, or there is nothing to show.
@@ -104,10 +107,24 @@ def compare(
         *(note for cells, _, _ in read for note in cells.clashes),
         *said,
     ]
+    if published and not (papers := _from_papers(found)):
+        notes.append("no number from a paper is of the same data, family of backbones and protocol")
     runs = _run_ids(run for runs in found.sides for run in runs)
     return CompareReport(
-        reference, tuple(runs), LEVEL, tuple(lines), ranking, tuple(dict.fromkeys(notes)), found.sources, runs
+        reference,
+        tuple(runs),
+        LEVEL,
+        tuple(lines),
+        ranking,
+        tuple(dict.fromkeys(notes)),
+        found.sources,
+        runs,
+        papers if published else (),
     )
+
+
+def _from_papers(found: Targets) -> tuple[Published, ...]:
+    return tuple(beside(run.specification() for runs in found.sides for run in runs))
 
 
 def _read(

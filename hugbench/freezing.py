@@ -1,4 +1,4 @@
-"""The verb `freeze`: the records of a finished suite become its reference, for later code to be held against."""
+"""The verb `freeze`: the records of a finished suite become the reference for later code."""
 
 from __future__ import annotations
 

@@ -61,6 +61,9 @@ def compare(
     ranks: Annotated[
         str | None, typer.Option(metavar="OVER", help="Rank the criteria, too: over quantities or seeds.")
     ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Show numbers from papers of the same setting beside.")
+    ] = False,
     form: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="text, json, csv, md or latex.")
     ] = None,
@@ -88,6 +91,7 @@ def compare(
         everything=everything,
         delta=_deltas(delta),
         bootstrap=bootstrap,
+        published=published,
         ranks=ranks,
     )
     _put(report, chosen, out)

@@ -115,3 +115,21 @@ def _write_junit(report: object, file: Path) -> None:
         write_atomic(file, junit(report))
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", where="--junit", found=str(file)) from None
+
+
+def published(
+    dataset: Annotated[str | None, typer.Argument(help="A data set.  [default: all]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show numbers from papers, each with its source; `compare --published` shows them beside one's own."""
+    from hugbench.results import published as numbers
+
+    found = numbers.published(dataset)
+    if as_json:
+        print_json(found)
+        return
+    from rich.console import Console
+
+    from hugbench.reporting.published import published_tables
+
+    Console().print(published_tables(found))

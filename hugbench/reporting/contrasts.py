@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hugbench.reporting.published import published_tables
 from hugbench.reporting.sheets import Sheet, legend, sheets, verdicts
 from hugbench.reporting.tables import CriteriaTable
 from hugbench.results.contrasts import CompareReport
@@ -30,6 +31,8 @@ def compare_tables(report: CompareReport) -> RenderableType:
     sources = "; ".join(
         name if name == folder else f"{name}: {folder}" for name, folder in report.sources.items()
     )
+    if report.published:
+        parts += [Text(), published_tables([each.to_json() for each in report.published])]
     parts += [Text(sources, style="dim"), *(Text(f"Note: {note}.") for note in report.notes[:MOST_NOTES])]
     if len(report.notes) > MOST_NOTES:
         parts.append(Text(f"... and {len(report.notes) - MOST_NOTES} more notes; --json has all"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hugbench.results.cells import Quantity
 from hugbench.results.comparison import direction
 from hugbench.results.mcnemar import McNemar
 from hugbench.results.ranks import Ranking
 from hugbench.results.statistics import Interval, Paired
+
+if TYPE_CHECKING:
+    from hugbench.results.published import Published
 
 LEVEL = 0.95
 
@@ -158,6 +161,7 @@ class CompareReport:
         notes: what does not show in the numbers.
         sources: where the numbers come from: names, folders.
         runs: ids of the runs behind each criterion.
+        published: numbers from papers to show beside, if asked for; they take part in nothing.
     """
 
     baseline: str
@@ -168,6 +172,7 @@ class CompareReport:
     notes: tuple[str, ...]
     sources: Mapping[str, str]
     runs: Mapping[str, tuple[str, ...]]
+    published: tuple[Published, ...] = ()
 
     @property
     def paired_in_time(self) -> bool:
@@ -189,6 +194,7 @@ class CompareReport:
             "level": self.level,
             "sources": dict(self.sources),
             "runs": {label: list(ids) for label, ids in self.runs.items()},
+            "published": [each.to_json() for each in self.published],
             "families": [
                 {
                     **dict(zip(Quantity._fields[:4], family[:-1], strict=True)),

@@ -30,8 +30,8 @@ def image_variance(values: Sequence[float], images: int, share: bool) -> float:
 
 def prior(
     dispersions: Sequence[float], degrees: Sequence[int], groups: Sequence[Hashable]
-) -> tuple[list[float], float]:
-    """What dispersions are drawn towards: φ0 of each, and the degrees of freedom f0 of all.
+) -> tuple[list[float], list[float]]:
+    """What dispersions are drawn towards: φ0 of each, and its degrees of freedom f0, 0 for what is alone.
 
     The logarithm of φ, a multiple of a chi-square over its f degrees of freedom, has the variance ψ'(f/2);
     what those of a group vary more is ψ'(f0/2).
@@ -46,31 +46,25 @@ def prior(
 
     half = np.array(degrees, float) / 2
     logs = np.log(np.maximum(dispersions, SMALLEST)) - digamma(half) + np.log(half)
-    which = list(dict.fromkeys(groups))
-    places = np.array([which.index(group) for group in groups])
+    which = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    places = np.array([which[group] for group in groups])
     sizes = np.bincount(places)
-    means = np.bincount(places, logs) / sizes
+    means = (np.bincount(places, logs) / sizes)[places]
     several = (sizes > 1)[places]
-    f0 = LARGEST_PRIOR * float(np.mean(degrees))
-    if several.any():
-        squares = ((logs - means[places]) ** 2 * (sizes / np.maximum(sizes - 1, 1))[places])[several]
-        beyond = float(np.mean(squares - polygamma(1, half[several])))
-        f0 = min(f0, 2 * _inverse_trigamma(beyond))
-    else:
-        f0 = 0.0
-    towards = np.exp(means + digamma(f0 / 2) - math.log(f0 / 2)) if f0 else means * 0
-    return towards[places].tolist(), f0
+    if not several.any():
+        return [0.0] * len(dispersions), [0.0] * len(dispersions)
+    squares = (logs - means) ** 2 * (sizes / np.maximum(sizes - 1, 1))[places]
+    beyond = float(np.mean((squares - polygamma(1, half))[several]))
+    f0 = min(LARGEST_PRIOR * float(np.mean(degrees)), 2 * _inverse_trigamma(beyond))
+    towards = np.exp(means + float(digamma(f0 / 2)) - math.log(f0 / 2))
+    return np.where(several, towards, 0.0).tolist(), np.where(several, f0, 0.0).tolist()
 
 
 def _inverse_trigamma(value: float) -> float:
-    """The x with ψ'(x) = value; infinite for none."""
+    """The x in [0.001, 1000] with ψ'(x) = value, or the end that is nearer."""
     from scipy.optimize import brentq
     from scipy.special import polygamma
 
-    if value <= polygamma(1, 1e3):
-        return math.inf
-    return (
-        float(brentq(lambda x: float(polygamma(1, x)) - value, 1e-3, 1e3))
-        if value < polygamma(1, 1e-3)
-        else 0.0
-    )
+    least, most = float(polygamma(1, 1e3)), float(polygamma(1, 1e-3))
+    wanted = min(max(value, least), most)
+    return float(brentq(lambda x: float(polygamma(1, x)) - wanted, 1e-3, 1e3))

@@ -14,10 +14,10 @@ exceeded:
 2. *The spread over seeds.* φ = 2 s²/v says how much more a criterion's values s² spread over the seeds of the
    reference, and over those of the new runs, than the images explain (the 2: a difference has twice the
    variance of a value). Three seeds on both sides give it f = 4 degrees of freedom, which tell little: so it
-   is drawn towards φ0, that of the same metric under all criteria and conditions, as if that had come from f0
-   more: (f φ + f0 φ0)/(f + f0). How far apart the φ of a metric lie, beyond what f explains, says how large
-   f0 is; it is at most f. Tested as a t with f + f0 degrees of freedom (Smyth, Linear models and
-   empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3, 2004).
+   is drawn towards φ0, that of the same metric and protocol under all criteria and conditions, as if that had
+   come from f0 more: (f φ + f0 φ0)/(f + f0). How far apart the φ of a metric lie, beyond what f explains,
+   says how large f0 is; it is at most f. Tested as a t with f + f0 degrees of freedom (Smyth, Linear models
+   and empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 
 So p is the larger of the two. Holm's correction keeps the chance that anything of a whole suite is told by
 mistake at 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half among all
@@ -228,9 +228,9 @@ def _moderate(lines: Sequence[_Line]) -> None:
     """Draw the dispersion of each line towards that of its metric."""
     if not lines:
         return
-    groups = [(line.quantity.evaluation.partition("(")[0], line.quantity.metric) for line in lines]
-    towards, f0 = prior([line.dispersion for line in lines], [line.degrees for line in lines], groups)
-    for line, phi in zip(lines, towards, strict=True):
+    groups = [(line.quantity.block, line.quantity.evaluation, line.quantity.metric) for line in lines]
+    priors = prior([line.dispersion for line in lines], [line.degrees for line in lines], groups)
+    for line, phi, f0 in zip(lines, *priors, strict=True):
         line.moderated_degrees = line.degrees + f0
         line.moderated = (line.degrees * line.dispersion + f0 * phi) / line.moderated_degrees
 

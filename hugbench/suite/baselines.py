@@ -18,6 +18,8 @@ from hugbench.suite.sections import merged, validate
 from hugbench.types import Frozen
 
 FOLDER = "baselines"
+PUBLISHED = "published.yaml"
+"""Numbers from papers, which lie there as well (`hugbench.results.published`)."""
 
 
 class Citation(Frozen):
@@ -98,7 +100,7 @@ def shipped_baselines() -> dict[str, Path]:
     package = Path(__file__).resolve().parents[1]
     shipped = package / "_shipped" / FOLDER
     folder = shipped if shipped.is_dir() else package.parent / FOLDER
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.name != PUBLISHED}
 
 
 def opened(entry: Node, folder: Path) -> tuple[Node, Path]:
