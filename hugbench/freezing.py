@@ -98,7 +98,7 @@ def freeze(
         write_reference(file, header, rows)
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", where=file) from None
-    return Frozen(file, len(rows), header["runs"], tuple(remarks))
+    return Frozen(file, len(rows), len({row["run_id"] for row in rows}), tuple(remarks))
 
 
 def _missing(runs: Sequence[Measured]) -> list[str]:
@@ -128,7 +128,6 @@ def _header(plan: Plan, runs: Sequence[Measured], remarks: Sequence[str], scope:
         "criteria": list(plan.labels),
         "seeds": list(plan.seeds),
         "scope": scope,
-        "runs": len(distinct),
         "training_seconds": round(sum(run.status.seconds for run in distinct.values()), 1),
         "datasets": {name: {"sha256": sums.get(name), **images} for name, images in used.items()},
         "environments": environments(distinct.values()),
@@ -147,7 +146,7 @@ def _remarks(plan: Plan, runs: Sequence[Measured]) -> list[str]:
     for name, used in {planned.run.dataset.name: images_used(planned.run) for planned in plan.runs}.items():
         for part, noun in (("train", "training"), ("test", "test")):
             whole, some = used[part], used[f"{part}_used"]
-            if whole and some and some < whole:
+            if whole and some and some < whole - (used["held_out"] or 0) * (part == "train"):
                 remarks.append(
                     f"{name} at reduced size: {some:,} of {whole:,} {noun} images ({some / whole:.0%})"
                 )

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 LARGEST_PRIOR = 1.0
 """f0 is at most so many times f: the numbers of one suite are less independent than they are many."""
 
 SMALLEST = 0.05
 """Smaller dispersions count as this: the test of the images looks after them."""
+
+
+class Spread(NamedTuple):
+    """A dispersion φ, how much more seeds spread than images explain, and its degrees of freedom."""
+
+    dispersion: float
+    degrees: float
 
 
 def image_variance(values: Sequence[float], images: int, share: bool) -> float:
@@ -22,14 +30,14 @@ def image_variance(values: Sequence[float], images: int, share: bool) -> float:
             is taken for one of half of them.
     """
     if not share:
-        return sum(value * value for value in values) / len(values) / images
+        return sum(value * value for value in values) / len(values) / max(images, 1)
     mean = sum(values) / len(values)
     p = (mean * images + 1) / (images + 2) if 0 <= mean <= 1 else 0.5
-    return p * (1 - p) / images
+    return p * (1 - p) / max(images, 1)
 
 
 def prior(
-    dispersions: Sequence[float], degrees: Sequence[int], groups: Sequence[Hashable]
+    dispersions: Sequence[float], degrees: Sequence[float], groups: Sequence[Hashable]
 ) -> tuple[list[float], list[float]]:
     """What dispersions are drawn towards: φ0 of each, and its degrees of freedom f0, 0 for what is alone.
 
@@ -58,6 +66,17 @@ def prior(
     f0 = min(LARGEST_PRIOR * float(np.mean(degrees)), 2 * _inverse_trigamma(beyond))
     towards = np.exp(means + float(digamma(f0 / 2)) - math.log(f0 / 2))
     return np.where(several, towards, 0.0).tolist(), np.where(several, f0, 0.0).tolist()
+
+
+def moderated(spreads: Sequence[Spread], groups: Sequence[Hashable]) -> list[Spread]:
+    """Each dispersion drawn towards its prior: (f φ + f0 φ0)/(f + f0), with f + f0 degrees of freedom."""
+    if not spreads:
+        return []
+    towards, more = prior([s.dispersion for s in spreads], [s.degrees for s in spreads], groups)
+    return [
+        Spread((f * phi + f0 * phi0) / (f + f0), f + f0)
+        for (phi, f), phi0, f0 in zip(spreads, towards, more, strict=True)
+    ]
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -2,37 +2,35 @@
 
 Two trainings of the same code on another machine, another version of torch or another seed differ by noise.
 With d_s the difference of a number, new minus reference, of seed s, the mean over the n shared seeds has
-moved where it is larger than that noise explains. How large that is, two estimates say, and **both** must be
-exceeded:
+moved where it is larger than that noise explains, by the test images and by the seeds:
 
 1. *The test images.* Two trainings of one recipe disagree about as often as either is wrong (Jiang et al.,
    Assessing Generalization of SGD via Disagreement, ICLR 2022, arXiv 2106.13799), and images on which both
    are right or both are wrong leave the difference as it is: the variance of d_s is up to v = p(1 - p)/N, the
    square of the binomial standard error of an accuracy p on N images (p = (sum + 1)/(N + 2), so that none is
    sure). A number that is no share of images has v = x²/N with x its size, the variance of a mean over N
-   images whose values spread as widely as they are large. Tested as z.
-2. *The spread over seeds.* φ = 2 s²/v says how much more a criterion's values s² spread over the seeds of the
-   reference, and over those of the new runs, than the images explain (the 2: a difference has twice the
-   variance of a value). Three seeds on both sides give it f = 4 degrees of freedom, which tell little: so it
-   is drawn towards φ0, that of the same metric and protocol under all criteria and conditions, as if that had
-   come from f0 more: (f φ + f0 φ0)/(f + f0). How far apart the φ of a metric lie, beyond what f explains,
-   says how large f0 is; it is at most f. Tested as a t with f + f0 degrees of freedom (Smyth, Linear models
-   and empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3, 2004).
+   images whose values spread as widely as they are large. Tested as z: what is less than this is no news.
+2. *The seeds*, in two ways, whose smaller p counts twice. The spread of the values, s² over the seeds of the
+   reference and over those of the new runs: φ = 2 s²/v of f = 4 degrees of freedom with three seeds on both
+   sides (the 2: a difference has twice the variance of a value). And the spread of the differences, φ = s²/v
+   of f = 2, which is far smaller where a change shifts all seeds alike, as a fault in a metric does. So few
+   degrees tell little: φ is drawn towards φ0, that of the same metric and protocol under all criteria and
+   conditions, as if that had come from f0 more: (f φ + f0 φ0)/(f + f0). How far apart the φ of a metric lie,
+   beyond what f explains, says how large f0 is; it is at most f. Tested as a t with f + f0 degrees of freedom
+   (Smyth, Linear models and empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 
-So p is the larger of the two. Holm's correction keeps the chance that anything of a whole suite is told by
-mistake at 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half among all
-others. In simulations of unchanged code (tests/unit/results/test_drift.py) suites of 180 numbers of three
-criteria, three seeds each, are told to have moved in some 2 % of cases, and in some 5 % where one criterion
-spreads three times as widely as another, which is what f0 does not quite make up for.
+The larger p of 1 and 2 is corrected by Holm's method so that the chance that anything of a whole suite is
+told by mistake is 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half
+among all others. In simulations of unchanged code (tests/unit/results/test_drift.py) suites of 90 numbers of
+three criteria, three seeds each, are told to have moved in some 2 % of cases, and in some 5 % where one
+criterion spreads three times as widely as another, which is what f0 does not quite make up for.
 
 What is assumed: without a change d_s has mean 0, and a seed's luck on one side is independent of that on the
-other or shared (then d_s varies less than 2 s², and the test is stricter than it says). What seeds share by
-design, such as an order of classes of their own in a stream, is in s² but not in d_s: a suite that guards
-should fix it.
+other or shared (then d_s varies less than 2 s², and the first of the two is stricter than it says).
 
 What is caught: with three seeds of three criteria (8 degrees of freedom) and 30 primary numbers, a tolerance
-of 4.9 times the standard deviation over seeds: 3 points where seeds spread by half a point. With five it is
-2.9 times, and 3 points show where they spread by one. `tolerance` says it of every number.
+of 5.4 times the standard deviation over seeds: 3 points show where seeds spread by half a point. With five it
+is 3.1 times, and 3 points show where they spread by 0.8. `tolerance` says it of every number.
 
 Where code and environment are the same, so is every bit, and `identical` says so; what is not is no failure
 by itself.
@@ -42,13 +40,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hugbench.results.batch import Values
 from hugbench.results.cells import Cells, Quantity
 from hugbench.results.comparison import direction
-from hugbench.results.dispersion import image_variance, prior
+from hugbench.results.dispersion import Spread, image_variance, moderated
 from hugbench.results.multiplicity import holm, next_level
 from hugbench.results.primary import primary_of
 
@@ -124,8 +122,8 @@ class Change:
 class _Line:
     """A change in the making.
 
-    `variance`: of a one-seed difference, as the images have it. `degrees`, `dispersion`: of the seeds beyond
-    that; the moderated ones are those that are used.
+    `variance`: of a one-seed difference, as the images have it. `spreads`: how much more the seeds have, by
+    the values and by the differences.
     """
 
     quantity: Quantity
@@ -136,10 +134,7 @@ class _Line:
     values: Values
     lost: bool
     variance: float = 0.0
-    degrees: int = 0
-    dispersion: float = 0.0
-    moderated: float = 0.0
-    moderated_degrees: float = 0.0
+    spreads: list[Spread] = field(default_factory=list)
     p: float | None = None
     holm: float | None = None
 
@@ -159,38 +154,14 @@ def drift(reference: Cells, new: Cells, share: Callable[[str], bool]) -> list[Ch
     lines = _lines(reference, new)
     for line in lines:
         _spread(line, share(line.quantity.metric))
-    _moderate([line for line in lines if line.degrees and line.variance])
-    tested = [line for line in lines if line.differences and line.degrees]
-    for line, p in zip(tested, _p_values(tested), strict=True):
-        line.p = p
+    for way in (0, 1):
+        _moderate([line for line in lines if line.spreads], way)
+    for line in lines:
+        line.p = _p(line)
     levels = {
         primary: _correct([line for line in lines if line.primary == primary]) for primary in (True, False)
     }
     return [_judged(line, levels[line.primary]) for line in lines]
-
-
-def _p_values(lines: Sequence[_Line]) -> list[float]:
-    """The larger of the two p, see above, of each line."""
-    import numpy as np
-    from scipy.special import ndtr, stdtr
-
-    if not lines:
-        return []
-    columns = [
-        (
-            abs(_mean(line.differences)),
-            line.variance / len(line.differences),
-            line.moderated,
-            line.moderated_degrees,
-        )
-        for line in lines
-    ]
-    size, variance, dispersion, degrees = np.array(columns).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = size / np.sqrt(variance)
-        p = np.maximum(2 * ndtr(-z), 2 * stdtr(degrees, -z / np.sqrt(dispersion)))
-    found: list[float] = np.where(size == 0, 1.0, p).tolist()
-    return found
 
 
 def _lines(reference: Cells, new: Cells) -> list[_Line]:
@@ -210,29 +181,52 @@ def _lines(reference: Cells, new: Cells) -> list[_Line]:
 
 
 def _spread(line: _Line, share: bool) -> None:
-    """Variance by the images, and the dispersion over seeds beyond it."""
+    """Variance by the images, and the dispersions over seeds beyond it."""
     values = [*line.reference.values(), *line.values.values()]
     if not values:
         return
     line.variance = image_variance(values, line.images, share)
-    squares = 0.0
-    for side in (line.reference, line.values):
-        mean = _mean(list(side.values())) if side else 0.0
-        squares += sum((value - mean) ** 2 for value in side.values())
-        line.degrees += max(len(side) - 1, 0)
-    if line.degrees and line.variance:
-        line.dispersion = 2 * squares / line.degrees / line.variance
+    sides = _squares(list(line.reference.values()), list(line.values.values()))
+    differences = _squares(line.differences)
+    if sides.degrees and line.variance:
+        scales = 2 / line.variance, 1 / line.variance
+        line.spreads = [
+            Spread(scale * found.dispersion / max(found.degrees, 1), found.degrees)
+            for scale, found in zip(scales, (sides, differences), strict=True)
+        ]
 
 
-def _moderate(lines: Sequence[_Line]) -> None:
-    """Draw the dispersion of each line towards that of its metric."""
-    if not lines:
-        return
-    groups = [(line.quantity.block, line.quantity.evaluation, line.quantity.metric) for line in lines]
-    priors = prior([line.dispersion for line in lines], [line.degrees for line in lines], groups)
-    for line, phi, f0 in zip(lines, *priors, strict=True):
-        line.moderated_degrees = line.degrees + f0
-        line.moderated = (line.degrees * line.dispersion + f0 * phi) / line.moderated_degrees
+def _squares(*groups: Sequence[float]) -> Spread:
+    """The sum of squares about the mean of each group, and its degrees of freedom."""
+    squares = [(value - _mean(group)) ** 2 for group in groups for value in group]
+    return Spread(math.fsum(squares), sum(max(len(group) - 1, 0) for group in groups))
+
+
+def _moderate(lines: Sequence[_Line], way: int) -> None:
+    """Draw one dispersion of each line towards that of its metric."""
+    known = [line for line in lines if line.spreads[way].degrees]
+    groups = [(line.quantity.block, line.quantity.evaluation, line.quantity.metric) for line in known]
+    found = moderated([line.spreads[way] for line in known], groups)
+    for line, spread in zip(known, found, strict=True):
+        line.spreads[way] = spread
+
+
+def _p(line: _Line) -> float | None:
+    """The larger p of images and seeds; None where no spread over seeds is known."""
+    from scipy.special import ndtr, stdtr
+
+    differences = line.differences
+    if not differences or not line.spreads:
+        return None if any(differences) or not differences else 1.0
+    z = abs(_mean(differences)) / math.sqrt(line.variance / len(differences))
+    if z == 0:
+        return 1.0
+    by_seeds = [
+        2 * float(stdtr(spread.degrees, -z / math.sqrt(spread.dispersion))) if spread.dispersion else 0.0
+        for spread in line.spreads
+        if spread.degrees
+    ]
+    return max(2 * float(ndtr(-z)), min(1.0, len(by_seeds) * min(by_seeds)))
 
 
 def _correct(lines: Sequence[_Line]) -> float:
@@ -262,13 +256,17 @@ def _judged(line: _Line, level: float) -> Change:
 
 def _tolerance(line: _Line, level: float) -> float | None:
     """The mean difference whose p is `level`."""
-    if line.p is None:
+    if not line.spreads or not line.differences:
         return None
     from scipy.special import ndtri, stdtrit
 
+    ways = [spread for spread in line.spreads if spread.degrees]
     by_images = -float(ndtri(level / 2))
-    by_seeds = -float(stdtrit(line.moderated_degrees, level / 2)) * math.sqrt(line.moderated)
-    return max(by_images, by_seeds) * math.sqrt(line.variance / len(line.differences))
+    by_seeds = [
+        -float(stdtrit(spread.degrees, level / len(ways) / 2)) * math.sqrt(spread.dispersion)
+        for spread in ways
+    ]
+    return max(by_images, min(by_seeds)) * math.sqrt(line.variance / len(line.differences))
 
 
 def _verdict(line: _Line) -> Verdict:

@@ -53,10 +53,18 @@ def images_used(run: Run) -> dict[str, int | None]:
     """How many images a data set has and a run uses at most; None where only the files know."""
     known, spec = KNOWN.get(run.dataset.name), run.dataset
     if known is None:
-        return {"train": None, "train_used": spec.max_train, "test": None, "test_used": spec.max_test}
-    left = known.train - round(spec.validation * known.train)
+        return {
+            "train": None,
+            "held_out": None,
+            "train_used": spec.max_train,
+            "test": None,
+            "test_used": spec.max_test,
+        }
+    held = round(spec.validation * known.train)
+    left = known.train - held
     return {
         "train": known.train,
+        "held_out": held,
         "train_used": min(left, spec.max_train or left),
         "test": known.test,
         "test_used": min(known.test, spec.max_test or known.test),

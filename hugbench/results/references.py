@@ -1,8 +1,9 @@
 """References: the frozen records of a suite, a file of JSON lines that is a test.
 
-The first line is the header: what was frozen, of which code, versions, hardware and data. Every further line
-is a record (`hugbench.results.records.COLUMNS`) without the columns that are null and those that all records
-share, which the header has under `common`. `baselines/reference/SUITE.jsonl` are those that hugbench ships.
+The first line is the header: what was frozen, of which code, versions, hardware and data, and under `runs`
+every run with what all its records share. Every further line is a record without that: `run` is the place of
+its run, and columns that are as in `_USUAL` are left out. `baselines/reference/SUITE.jsonl` are those that
+hugbench ships.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hugbench.errors import UserError
+from hugbench.results.primary import CONDITIONS
 from hugbench.results.records import COLUMNS, SCHEMA
 from hugbench.storage import write_atomic
 
@@ -24,6 +26,20 @@ KIND = "hugbench reference"
 FOLDER = Path("baselines") / "reference"
 
 Row = dict[str, Any]
+
+_SHARED = ("dataset", "backbone", "protocol", "variant", "criterion", "seed", "run_id")
+"""Columns that are the same in all records of a run."""
+
+_USUAL: Row = {
+    "condition": "clean",
+    "severity": None,
+    "experience": None,
+    "epoch": None,
+    "subset": "all",
+    "value": None,
+    "reference": None,
+    "reliability": None,
+}
 
 HEADER = {
     "suite": str,
@@ -38,10 +54,9 @@ HEADER = {
     "environments": list,
     "training_seconds": float | int,
     "evaluations": dict,
-    "runs": int,
+    "runs": list,
     "baseline": str,
     "remarks": list,
-    "common": dict,
 }
 """The keys of a header, beside `kind`, `schema` and `record_schema`.
 
@@ -76,21 +91,28 @@ def reference_file(suite: str) -> Path:
 
 
 def guarded(row: Mapping[str, Any], experiences: int | None) -> bool:
-    """Whether a record is worth guarding: of all images or a named group, at the end of its run.
+    """Whether a record is worth guarding: of all images or a named group of classes, at the end of its run.
 
-    Not guarded are single classes and experiences, single severities, moments before the end, and of the ways
-    to measure out-of-distribution detection all but AUROC.
+    Not guarded are single classes, experiences, severities and out-of-distribution sets, moments before the
+    end, of calibration the single corruptions and bins of equal mass, of detection all but AUROC, and what
+    is the same number again (at the end of a stream, `seen` and `final_accuracy`).
 
     Args:
         row: a record.
         experiences: of its class-incremental stream; None outside one.
     """
+    metric, condition, subset = row["metric"], row["condition"], row["subset"]
+    evaluation = row["evaluation"].partition("(")[0]
     return (
-        ":" not in row["subset"]
+        ":" not in subset
+        and subset != "seen"
+        and ":" not in condition
+        and (evaluation != "calibration" or condition in CONDITIONS["calibration"])
         and row.get("severity") is None
         and row.get("epoch") is None
         and row.get("experience") in (None, experiences)
-        and row["metric"].rpartition(".")[2] not in ("aupr_in", "aupr_out", "fpr_at_95_tpr")
+        and "equal_mass" not in metric
+        and metric.rpartition(".")[2] not in ("aupr_in", "aupr_out", "fpr_at_95_tpr", "final_accuracy")
     )
 
 
@@ -99,17 +121,14 @@ def write_reference(file: Path, header: Mapping[str, Any], rows: Iterable[Row]) 
 
     Args:
         file: is replaced.
-        header: all of `HEADER` but `common`.
+        header: all of `HEADER` but `runs`.
         rows: records with all columns.
     """
     ordered = sorted(rows, key=_order)
-    common = {
-        name: ordered[0][name]
-        for name in COLUMNS
-        if ordered and all(row[name] == ordered[0][name] for row in ordered)
-    }
-    head = {"kind": KIND, "schema": FORMAT, "record_schema": SCHEMA, **header, "common": common}
-    lines = [head, *({name: row[name] for name in COLUMNS if _told(row, name, common)} for row in ordered)]
+    places = {run: place for place, run in enumerate(dict.fromkeys(map(_run, ordered)))}
+    runs = [dict(zip(_SHARED, run, strict=True)) for run in places]
+    head = {"kind": KIND, "schema": FORMAT, "record_schema": SCHEMA, **header, "runs": runs}
+    lines = [head, *({"run": places[_run(row)], **_told(row)} for row in ordered)]
     text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
     write_atomic(file, text.encode())
 
@@ -156,9 +175,13 @@ def _refuse_versions(file: Path, header: Mapping[str, Any]) -> None:
 
 
 def _rows(file: Path, header: Mapping[str, Any], rows: Sequence[Any]) -> Iterable[Row]:
-    empty = {**dict.fromkeys(COLUMNS), **header["common"]}
+    runs = header["runs"]
     for number, row in enumerate(rows, start=2):
-        found = {**empty, **row} if isinstance(row, dict) else {}
+        try:
+            place = row["run"]
+            found = {**_USUAL, **runs[place], **{name: row[name] for name in row if name != "run"}}
+        except (TypeError, KeyError, IndexError):
+            found = {}
         value, images, seed = (found.get(name) for name in ("value", "n", "seed"))
         sound = isinstance(value, int | float | None) and isinstance(images, int) and isinstance(seed, int)
         if not sound or set(found) != set(COLUMNS):
@@ -168,11 +191,19 @@ def _rows(file: Path, header: Mapping[str, Any], rows: Sequence[Any]) -> Iterabl
         yield found
 
 
-def _told(row: Row, name: str, common: Mapping[str, Any]) -> bool:
-    """Whether a line has to say a column."""
-    return name not in common and row[name] is not None
+def _run(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _SHARED)
+
+
+def _told(row: Row) -> Row:
+    """The columns that a line has to say."""
+    return {
+        name: row[name]
+        for name in COLUMNS
+        if name not in _SHARED and (name not in _USUAL or row[name] != _USUAL[name])
+    }
 
 
 def _order(row: Row) -> tuple[tuple[bool, Any], ...]:
-    columns = [name for name in COLUMNS if name not in ("run_id", "value", "n", "reference", "reliability")]
+    columns = (*_SHARED, "evaluation", "metric", "condition", "severity", "experience", "epoch", "subset")
     return tuple((row[name] is not None, "" if row[name] is None else row[name]) for name in columns)

@@ -105,21 +105,47 @@ def rate(draws: int, spreads: Sequence[float], change: float = 0.0, **options: o
     ],
 )
 def test_the_same_code_again_rarely_moves(spreads: tuple[float, ...], alike: float, most: float) -> None:
-    anything, _ = rate(200, spreads, alike=alike)
+    anything, _ = rate(150, spreads, alike=alike, metrics=30)
     assert anything <= most
 
 
 def test_three_points_are_caught_and_a_tenth_of_one_is_not() -> None:
     spreads = (0.005, 0.005, 0.005)
-    assert rate(250, spreads, -0.03, metrics=20)[1] >= 0.95
-    assert rate(250, spreads, -0.001, metrics=20)[1] <= ALPHA
+    assert rate(200, spreads, -0.03, metrics=20)[1] >= 0.93
+    assert rate(200, spreads, -0.001, metrics=20)[1] <= ALPHA
 
 
 def test_five_seeds_catch_what_three_do_not() -> None:
     spreads = (0.01, 0.01, 0.01)
     three, five = (rate(120, spreads, -0.03, metrics=20, seeds=seeds)[1] for seeds in (3, 5))
     assert three <= 0.6
-    assert five >= 0.8
+    assert five >= 0.75
+
+
+def shifted(table: Cells, rng: np.random.Generator, shift: float, noise: float) -> Cells:
+    """The same seeds once more, all numbers a little different and the accuracy of criterion a shifted."""
+    return planted(
+        cells(
+            [
+                row(criterion, quantity.metric, seed, float(value or 0) + noise * rng.normal())
+                for quantity, cell in table.cells.items()
+                for criterion, values in cell.items()
+                for seed, value in values.items()
+            ]
+        ),
+        shift,
+    )
+
+
+def test_what_shifts_noisy_seeds_alike_is_caught_and_their_noise_is_not() -> None:
+    rng = np.random.default_rng(9)
+    caught = anything = 0
+    for _ in range(60):
+        reference = draw(rng, (0.05,) * 3, metrics=15)
+        caught += accuracy_of(judged(reference, shifted(reference, rng, -0.06, 0.003))).moved
+        anything += any(change.moved for change in judged(reference, shifted(reference, rng, 0, 0.01)))
+    assert caught >= 57
+    assert anything <= 4
 
 
 def test_better_moves_as_well() -> None:
@@ -156,14 +182,18 @@ def test_p_is_the_larger_of_two_by_hand() -> None:
     dispersion = 2 * ((2e-4 + 2e-4) / 4) / variance
     z = 0.05 / math.sqrt(variance / 3)
     by_images = 2 * stats.norm.sf(z)
-    by_seeds = 2 * stats.t.sf(z / math.sqrt(dispersion), 4)
+    of_values = 2 * stats.t.sf(z / math.sqrt(dispersion), 4)
+    of_differences = 2 * stats.t.sf(z / math.sqrt(3e-4 / variance), 2)
+    by_seeds = 2 * min(of_values, of_differences)
     assert dispersion < 1
     assert found.difference == pytest.approx(-0.05)
     assert found.p == pytest.approx(max(by_images, by_seeds))
     assert found.holm == pytest.approx(found.p)
-    tolerance = max(stats.norm.isf(0.005), stats.t.isf(0.005, 4) * math.sqrt(dispersion)) * math.sqrt(
-        variance / 3
-    )
+    quantiles = [
+        stats.t.isf(0.0025, 4) * math.sqrt(dispersion),
+        stats.t.isf(0.0025, 2) * math.sqrt(3e-4 / variance),
+    ]
+    tolerance = max(stats.norm.isf(0.005), min(quantiles)) * math.sqrt(variance / 3)
     assert found.tolerance == pytest.approx(tolerance)
     assert found.verdict == ("worse" if found.p <= 0.01 else "within")
 
@@ -175,8 +205,8 @@ def test_the_tolerance_is_where_the_verdict_turns() -> None:
     assert start.tolerance is not None
     assert start.difference is not None
     for factor, moved in ((0.97, False), (1.03, True)):
-        shifted = planted(cells_of(new), factor * start.tolerance - start.difference)
-        assert accuracy_of(judged(reference, shifted)).moved is moved
+        moved_there = planted(cells_of(new), factor * start.tolerance - start.difference)
+        assert accuracy_of(judged(reference, moved_there)).moved is moved
 
 
 def cells_of(table: Cells) -> Cells:

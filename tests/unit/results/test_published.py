@@ -114,7 +114,7 @@ def test_families(backbone: str, expected: str) -> None:
         ("source: one", "source: two", "no such source"),
         ("metric: accuracy", "metric: acc", "metric"),
         ('arxiv: "2001.00001"', 'arxiv: "somewhere"', "arxiv"),
-        ("protocol: standard", "protocl: standard", "protocol"),
+        ("protocol: standard", "protocl: standard", "protocl"),
         ("numbers: [{criterion: cross_entropy, method: CE, value: 0.9}]", "numbers: []", "numbers"),
     ],
 )
