@@ -21,9 +21,10 @@ moved where it is larger than that noise explains, by the test images and by the
 
 The larger p of 1 and 2 is corrected by Holm's method so that the chance that anything of a whole suite is
 told by mistake is 2 %: half of it is shared among the primary numbers (`hugbench.results.primary`), half
-among all others. In simulations of unchanged code (tests/unit/results/test_drift.py) suites of 90 numbers of
-three criteria, three seeds each, are told to have moved in some 2 % of cases, and in some 5 % where one
-criterion spreads three times as widely as another, which is what f0 does not quite make up for.
+among all others, and numbers that are the same to the last bit for all seeds take no share. In simulations of
+unchanged code (tests/unit/results/test_drift.py) suites of 90 numbers of three criteria, three seeds each,
+are told to have moved in some 2 % of cases, and in some 5 % where one criterion spreads three times as widely
+as another, which is what f0 does not quite make up for.
 
 What is assumed: without a change d_s has mean 0, and a seed's luck on one side is independent of that on the
 other or shared (then d_s varies less than 2 s², and the first of the two is stricter than it says).
@@ -71,8 +72,8 @@ class Change:
         reference: finite values by seed, those of the reference.
         values: finite values by seed, the new ones.
         difference: mean over the shared seeds, new minus reference; None without a shared one.
-        tolerance: the least mean difference that would have been told; None where there is no spread to judge
-            by.
+        tolerance: the least mean difference that would have been told, with as many others to be judged; None
+            where there is no spread to judge by.
         p: two-sided, before the correction; None where there is no test.
         holm: after it.
         verdict: within (the tolerance), identical to the last bit, moved (better, worse, differs where
@@ -204,7 +205,7 @@ def _squares(*groups: Sequence[float]) -> Spread:
 
 def _moderate(lines: Sequence[_Line], way: int) -> None:
     """Draw one dispersion of each line towards that of its metric."""
-    known = [line for line in lines if line.spreads[way].degrees]
+    known = [line for line in lines if line.spreads[way].degrees and (way == 0 or any(line.differences))]
     groups = [(line.quantity.block, line.quantity.evaluation, line.quantity.metric) for line in known]
     found = moderated([line.spreads[way] for line in known], groups)
     for line, spread in zip(known, found, strict=True):
@@ -231,7 +232,7 @@ def _p(line: _Line) -> float | None:
 
 def _correct(lines: Sequence[_Line]) -> float:
     """Holm's correction over half of the budget; returns the level that the next would have to reach."""
-    adjusted = holm([line.p for line in lines])
+    adjusted = holm([line.p if any(line.differences) else None for line in lines])
     for line, p in zip(lines, adjusted, strict=True):
         line.holm = p
     return next_level(adjusted, ALPHA / 2)

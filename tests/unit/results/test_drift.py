@@ -148,6 +148,19 @@ def test_what_shifts_noisy_seeds_alike_is_caught_and_their_noise_is_not() -> Non
     assert anything <= 4
 
 
+def test_a_criterion_that_alone_is_trained_again_rarely_moves() -> None:
+    rng = np.random.default_rng(10)
+    anything = 0
+    for _ in range(150):
+        reference, new = (draw(rng, (0.01,) * 3, metrics=15) for _ in range(2))
+        for quantity, cell in new.cells.items():
+            new.cells[quantity] = {**reference.cells[quantity], "a": cell["a"]}
+        changes = judged(reference, new)
+        assert {c.criterion for c in changes if c.verdict == "identical"} == {"b", "c"}
+        anything += any(change.moved for change in changes)
+    assert anything <= 8
+
+
 def test_better_moves_as_well() -> None:
     rng = np.random.default_rng(4)
     reference = draw(rng, (0.004,) * 3, metrics=5)
