@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from hugbench.results.drift import Change, Verdict
 if TYPE_CHECKING:
     from hugbench.checking import CheckReport
 
+COLUMNS = ("criterion", "number", "reference", "now", "difference", "tolerance", "p", "verdict")
 ORDER: tuple[Verdict, ...] = ("worse", "better", "differs", "not finite", "within", "not judged", "identical")
 
 
@@ -28,13 +29,13 @@ def check_tables(report: CheckReport, everything: bool = False) -> RenderableTyp
         report: of a check.
         everything: show every number, not only those that moved.
     """
-    shown = sorted(
-        report.changes if everything else report.moved, key=lambda change: ORDER.index(change.verdict)
-    )
+    blocks: dict[str, list[Change]] = defaultdict(list)
+    for change in report.changes if everything else report.moved:
+        blocks[named(change.quantity.block)].append(change)
     parts: list[RenderableType] = []
-    if shown:
-        columns = ["criterion", "number", "reference", "now", "difference", "tolerance", "p", "verdict"]
-        parts += [simple_table("", columns, [_cells(change) for change in shown]), Text()]
+    for title, changes in blocks.items():
+        rows = [_cells(change) for change in sorted(changes, key=lambda change: ORDER.index(change.verdict))]
+        parts += [simple_table(title, COLUMNS, rows), Text()]
     parts += [Text(f"Not checked: {gap}.", style="red") for gap in report.gaps]
     parts += [Text(f"Note: {note}.", style="dim") for note in report.notes]
     parts.append(Text(summary(report), style="bold red" if report.moved else "bold"))
@@ -98,7 +99,7 @@ def sentence(change: Change) -> str:
 
 
 def _case(suite: ET.Element, place: str, change: Change) -> ET.Element:
-    number = _number(change, place=False)
+    number = _number(change, evaluation=False)
     return ET.SubElement(suite, "testcase", classname=place, name=f"{change.criterion}: {number}", time="0")
 
 
@@ -118,10 +119,10 @@ def _cells(change: Change) -> Sequence[str]:
     )
 
 
-def _number(change: Change, *, place: bool = True) -> str:
+def _number(change: Change, *, evaluation: bool = True) -> str:
     of = change.quantity
     parts = [
-        *([named(of.block), of.evaluation] if place else []),
+        of.evaluation if evaluation else "",
         of.metric,
         of.condition if of.condition != "clean" else "",
         f"severity {of.severity}" if of.severity is not None else "",
