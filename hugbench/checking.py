@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hugbench import api
+from hugbench.reporting.judged import counted
 from hugbench.reporting.tables import is_fraction
 from hugbench.results.cells import Cells
 from hugbench.results.drift import ALPHA, Change, drift
 from hugbench.results.matching import matched
 from hugbench.results.measured import planned_runs, records_of
 from hugbench.results.provenance import environments, same_environment
+from hugbench.results.records import COLUMNS
 from hugbench.results.references import guarded, read_reference, reference_file
 
 
@@ -107,7 +109,12 @@ def check(
     changes = drift(_cells(match.reference), _cells(match.rows), is_fraction)
     finished = [run for run in runs if run.status.state == "trained"]
     same = same_environment(found.header["environments"], environments(finished))
-    notes = [*_remarks(found.header), *match.notes, *_reliability(match.reference, match.rows)]
+    notes = [
+        *_remarks(found.header),
+        *match.notes,
+        *_reliability(match.reference, match.rows),
+        *_not_finite(match.reference, match.rows),
+    ]
     gaps = tuple(dict.fromkeys([*damaged, *match.gaps]))
     return CheckReport(plan.suite, found.file, found.header, tuple(changes), gaps, tuple(notes), same)
 
@@ -123,6 +130,23 @@ def _remarks(header: Mapping[str, Any]) -> list[str]:
     return [
         f"the reference was {remark}" if remark.startswith("run") else remark for remark in header["remarks"]
     ]
+
+
+def _not_finite(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence on numbers that are finite on one side only of a seed, as a ratio to nothing may be."""
+    sides = [{_place(row): row for row in side} for side in (before, now)]
+    shared = [key for key in sides[0] if key in sides[1]]
+    some = [key for key in shared if (sides[0][key]["value"] is None) != (sides[1][key]["value"] is None)]
+    if not some:
+        return []
+    row = sides[0][some[0]]
+    where = f"{row['criterion']}, {row['protocol']}, {row['metric']}, seed {row['seed']}"
+    told = f"{counted(len(some), 'value')} finite on one side only, and left out there"
+    return [f"{told} ({where})"]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in COLUMNS[: COLUMNS.index("value")] if name != "run_id")
 
 
 def _reliability(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -93,7 +93,7 @@ def sentence(change: Change) -> str:
     """A change in words: the means, the difference with its tolerance, p."""
     criterion, number, before, now, difference, tolerance, p, verdict = _cells(change)
     if change.verdict == "not finite":
-        return f"{criterion}, {number}: a finite number on one side only of a shared seed"
+        return f"{criterion}, {number}: no finite number on one side, and one for every seed on the other"
     judged = f", tolerance {tolerance}, p = {p}" if tolerance else ""
     return f"{criterion}, {number}: {verdict}, {before} before and {now} now ({difference}{judged})"
 

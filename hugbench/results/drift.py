@@ -59,7 +59,7 @@ ALPHA = 0.02
 Verdict = Literal["identical", "within", "better", "worse", "differs", "not finite", "not judged"]
 
 MOVED: tuple[Verdict, ...] = ("better", "worse", "differs", "not finite")
-"""What fails a check. Not finite: a number on one side only of a shared seed."""
+"""What fails a check. Not finite: no number at all on one side, where the other has one for every seed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Change:
         reference: finite values by seed, those of the reference.
         values: finite values by seed, the new ones.
         difference: mean over the shared seeds, new minus reference; None without a shared one.
-        tolerance: the least mean difference that would have been told, with as many others to be judged; None
+        tolerance: the least mean difference that would have been told, with as many others to be judged
+            (where all are identical: with all, by the spread of the values); None
             where there is no spread to judge by.
         p: two-sided, before the correction; None where there is no test.
         holm: after it.
@@ -176,7 +177,10 @@ def _lines(reference: Cells, new: Cells) -> list[_Line]:
             shared = frozen.keys() & now.keys()
             if not shared:
                 continue
-            lost = any((frozen[seed] is None) != (now[seed] is None) for seed in shared)
+            lost = (
+                len({frozen[seed] is None for seed in shared} | {now[seed] is not None for seed in shared})
+                == 1
+            )
             images = min(reference.images[quantity], new.images[quantity])
             before, after = reference.values(quantity, criterion), new.values(quantity, criterion)
             lines.append(_Line(quantity, criterion, quantity in primary, images, before, after, lost))
@@ -237,7 +241,8 @@ def _correct(lines: Sequence[_Line]) -> float:
     adjusted = holm([line.p if any(line.differences) else None for line in lines])
     for line, p in zip(lines, adjusted, strict=True):
         line.holm = p
-    return next_level(adjusted, ALPHA / 2)
+    tested = any(p is not None for p in adjusted)
+    return next_level(adjusted if tested else [1.0] * len(lines), ALPHA / 2)
 
 
 def _judged(line: _Line, level: float) -> Change:
@@ -264,6 +269,8 @@ def _tolerance(line: _Line, level: float) -> float | None:
     from scipy.special import ndtri, stdtrit
 
     ways = [spread for spread in line.spreads if spread.degrees]
+    if not any(line.differences):
+        ways = ways[:1]
     by_images = -float(ndtri(level / 2))
     by_seeds = [
         -float(stdtrit(spread.degrees, level / len(ways) / 2)) * math.sqrt(spread.dispersion)

@@ -179,11 +179,11 @@ def _numbers(match: Match) -> None:
             dict.fromkeys(f"{row['evaluation']} {row['metric']} {row['condition']}" for row in gone[:3])
         )
         match.gaps.append(
-            f"{len(gone)} numbers of the reference are not there now: {told}{', …' * (len(gone) > 3)}"
+            f"numbers of the reference that are not there now ({len(gone)}): {told}{', …' * (len(gone) > 3)}"
         )
     new = sum(key not in before for key in now)
     if new:
-        match.notes.append(f"{new} numbers are not in the reference, and are not judged")
+        match.notes.append(f"not in the reference, and not judged: {new} numbers")
 
 
 def _place(row: Row) -> tuple[Arm, str]:

@@ -364,8 +364,21 @@ def test_runs_that_failed_or_are_missing(
 def test_a_number_that_is_gone(suite: Path, results: Path, check: Callable[..., CheckReport]) -> None:
     finished.finish(suite, results, rights, metric="another")
     report = check()
-    assert "3 numbers of the reference are not there now: accuracy accuracy clean" in gaps(report)
-    assert any("3 numbers are not in the reference" in note for note in report.notes)
+    assert "numbers of the reference that are not there now (3): accuracy accuracy clean" in gaps(report)
+    assert any("not in the reference, and not judged: 3 numbers" in note for note in report.notes)
+
+
+def test_a_number_that_some_seeds_lack(suite: Path, results: Path, check: Callable[..., CheckReport]) -> None:
+    for planned in make_plan(load_suite(suite)).runs:
+        if planned.label == "hug" and planned.run.seed == 1:
+            folder = RunFolder(results, planned.run.run_id)
+            (key,) = folder.status().evaluations
+            finished.store(folder, key, [{**finished.record(planned, 0.8), "value": None}])
+    report = check()
+    assert report.exit_code == 0
+    assert "1 value finite on one side only, and left out there (hug, standard, accuracy, seed 1)" in [
+        *report.notes
+    ]
 
 
 @pytest.mark.parametrize(

@@ -241,13 +241,25 @@ def test_the_same_bits_are_identical() -> None:
     assert {change.p for change in changes} == {1.0}
 
 
-def test_a_number_that_is_no_longer_finite_has_moved() -> None:
-    def table(last: float | None) -> Cells:
-        return cells([row("a", "accuracy", seed, value) for seed, value in enumerate((0.8, 0.81, last))])
+def seeds(*values: float | None) -> Cells:
+    return cells([row("a", "accuracy", seed, value) for seed, value in enumerate(values)])
 
-    for before, after in ((0.82, None), (0.82, math.nan), (None, 0.82)):
-        assert accuracy_of(judged(table(before), table(after))).verdict == "not finite"
-    assert accuracy_of(judged(table(None), table(math.nan))).verdict == "identical"
+
+def test_a_number_that_is_no_longer_finite_has_moved() -> None:
+    some, none = (0.8, 0.81, 0.82), (None, math.nan, math.inf)
+    for before, after in ((some, none), (none, some)):
+        found = accuracy_of(judged(seeds(*before), seeds(*after)))
+        assert (found.verdict, found.moved, found.difference) == ("not finite", True, None)
+    assert accuracy_of(judged(seeds(*none), seeds(*none))).verdict == "identical"
+
+
+def test_a_number_that_some_seeds_lack_is_judged_by_the_others() -> None:
+    for before, after in (((0.8, 0.81, None), (0.8, 0.81, 0.82)), ((0.8, 0.81, 0.82), (0.8, math.nan, 0.82))):
+        found = accuracy_of(judged(seeds(*before), seeds(*after)))
+        assert found.verdict == "identical"
+        assert len(found.seeds) == 2
+    found = accuracy_of(judged(seeds(None, 0.81, 0.82), seeds(0.8, 0.41, 0.42)))
+    assert found.verdict == "worse"
 
 
 def test_a_single_seed_is_judged_by_the_spread_of_the_reference() -> None:
