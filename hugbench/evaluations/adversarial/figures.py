@@ -74,20 +74,16 @@ class Figures:
         }
 
     def complaints(self) -> list[str]:
-        """Sentences on all checks that did not pass; none where all did."""
-        label = next(iter(self.standings))[0]
-        found = {label: [f"{eps} {text}" for eps, card in self.cards.items() if (text := _complaints(card))]}
-        for (alone, eps), check in self.alone.items():
-            if check.verdict != RELIABILITY[0]:
-                told = f"{eps} {check.verdict}: {check.value:.3g} of the images {check.told}"
-                found.setdefault(alone, []).append(told)
-        sentences = {
-            of: "its cards" if of == label else "against the worst case" for of, told in found.items() if told
-        }
-        return [
-            f"robust_accuracy ({of} {self.norm}), {by}: {'; '.join(found[of])}"
-            for of, by in sentences.items()
+        """A sentence on all checks of the cards that did not pass, and one on figures that are too high."""
+        cards = [f"{eps} {text}" for eps, card in self.cards.items() if (text := _complaints(card))]
+        alone = [
+            f"{self._condition(*place)} {check.verdict}: {check.value:.3g} of the images {check.told}"
+            for place, check in self.alone.items()
+            if check.verdict != RELIABILITY[0]
         ]
+        label = next(iter(self.standings))[0]
+        found = [f"robust_accuracy ({label} {self.norm}), its cards: {'; '.join(cards)}"] if cards else []
+        return [*found, f"robust_accuracy of single attacks: {'; '.join(alone)}"] if alone else found
 
     def _condition(self, label: str, eps: str) -> str:
         return f"{label} {self.norm} {eps}"

@@ -165,7 +165,8 @@ def test_a_weak_attack_has_no_verdict_from_the_worst_case(small, where, examiner
     of_weak, of_strong = found.details["alone"]
     assert (of_weak["value"], of_weak["verdict"]) == ((worst & ~weak).sum() / N, "FAIL")
     assert (of_strong["value"], of_strong["verdict"]) == (0, "PASS")
-    assert "against the worst case: 6/255 FAIL" in found.notes[1]
+    assert "of single attacks" in found.notes[1]
+    assert " Linf 6/255 FAIL: " in found.notes[1]
     assert "upgd_margin" not in found.notes[1]
 
 
