@@ -144,9 +144,14 @@ class _Work:
         return classifier.eval()
 
     def _reference_at(self, moment: Moment, dataset: Dataset) -> Classifier | None:
-        """The paired baseline's classifier at a moment; None without a baseline, or if its run failed."""
+        """The paired baseline's classifier at a moment.
+
+        None without a baseline, if its run failed, or if its training, which may be shorter, never came there.
+        """
         run = self.planned.reference
-        if run is None or RunFolder(self.place.results, run.run_id).status().state != "trained":
+        if run is None or moment not in run.moments:
+            return None
+        if RunFolder(self.place.results, run.run_id).status().state != "trained":
             return None
         return self._classifier_at(run, moment, dataset)
 

@@ -166,6 +166,26 @@ def test_a_baseline_that_failed_is_no_reference(planted: Path) -> None:
     assert set(hug.values.values()) == {-1.0}
 
 
+def test_a_moment_that_the_baseline_never_had_has_no_reference(planted: Path) -> None:
+    suite = write(
+        planted,
+        "hug, {name: shorter, cross_entropy: {}, recipe: {epochs: 2}}",
+        **{
+            "baseline: cross_entropy": "baseline: shorter",
+            "epochs: 1,": "epochs: 3, snapshot_every: 1,",
+            "[{probe: {eps: 8/255}}]": "[{probe: {eps: 8/255}, evaluate_after: each}]",
+            "seeds: [0, 1]": "seeds: [0]",
+        },
+    )
+    outcome = api.run(suite, results=planted / "results", data=planted / "data", device="cpu")
+    assert not outcome.failed
+    rows = api.records(suite, results=planted / "results")
+    found = {row["epoch"]: row["value"] for row in rows if row["criterion"] == "hug"}
+    assert found.keys() == {1, 2, None}
+    assert found[2] == -1
+    assert min(found[1], found[None]) > 0
+
+
 def test_a_run_waits_for_its_baseline(planted: Path) -> None:
     results, data = planted / "results", planted / "data"
     plan = api.plan(write(planted), results=results).plan
