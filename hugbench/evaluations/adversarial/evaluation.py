@@ -137,7 +137,8 @@ class _Work:
         }
         alone: dict[tuple[str, str], Check] = {}
         if len(labels) > 1:
-            alone = {place: above(standing, least[place[1]]) for place, standing in standings.items()}
+            if examined:
+                alone = {place: above(standing, least[place[1]]) for place, standing in standings.items()}
             standings = {**{(WORST, eps): least[eps] for eps in self.eps}, **standings}
         figures = Figures(self.norm, clean, standings, cards, alone)
         told = bound(self.asked) if examined else "no attack was made: there is no other class in play"

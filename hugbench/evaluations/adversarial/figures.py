@@ -107,9 +107,13 @@ def worst(standings: list[Standing]) -> Standing:
 
 
 def above(standing: Standing, least: Standing) -> Check:
-    """Images that one attack leaves robust and another of the list fools: so far the figure is too high."""
+    """Images that one attack leaves robust and another of the list fools: so far the figure is too high.
+
+    Of those in play, at least one.
+    """
     count = int((standing.robust & ~least.robust).sum())
-    return judged("alone", count, len(least.by), "robust to this attack alone, fooled by another one")
+    in_play = int((~least.margins.isnan()).sum())
+    return judged("alone", count, in_play, "robust to this attack alone, fooled by another one")
 
 
 def _complaints(card: Mapping[str, Any]) -> str:

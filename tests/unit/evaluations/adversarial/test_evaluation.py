@@ -170,6 +170,20 @@ def test_a_weak_attack_has_no_verdict_from_the_worst_case(small, where, examiner
     assert "upgd_margin" not in found.notes[1]
 
 
+def test_what_a_single_attack_misses_is_a_share_of_the_images_in_play(small, where, examiner):
+    attacks = ({"pgd": {"steps": 1, "step": 0.01, "random_start": False}}, "upgd_margin")
+    setting = replace(stream(where, 1), scratch=None)
+    found = adversarial(small, setting, attacks=attacks, eps=("6/255",), scales=(1.0,))
+    rows, condition = found.predictions, found.predictions["condition"]
+    worst, weak, _ = (rows["fooled"][condition == name] for name in values(found))
+    in_play = np.isin(where.dataset.test.targets.numpy(), [1, 3]).sum()
+    assert 0 < in_play < N
+    assert (worst & ~weak).sum() > 0
+    assert found.details["alone"][0]["value"] == (worst & ~weak).sum() / in_play
+    nobody = replace(setting, experiences=(torch.tensor([0]), *setting.experiences[1:]))
+    assert adversarial(small, nobody, attacks=attacks, eps=("6/255",)).details["alone"] == []
+
+
 def test_cross_entropy_is_attacked_at_every_scale_and_margins_at_one(small, where, examiner):
     found = adversarial(small, where, attack="screen", eps=("2/255",), scales=(16.0,))
     assert found.details["scales"] == [1.0, 16.0]
