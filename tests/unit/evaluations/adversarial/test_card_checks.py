@@ -189,6 +189,13 @@ class TestContract:
         assert contract.determinism(claim).verdict == "FAIL"
         assert contract.determinism(replace(claim, robust=torch.zeros_like(claim.robust))).verdict == "WARN"
 
+    def test_too_little_memory_is_no_fault_of_the_victim(self, sound, net):
+        def full(images):
+            raise torch.OutOfMemoryError("no room")
+
+        with pytest.raises(torch.OutOfMemoryError):
+            contract.input_contract(replace(sound, victim=Victim(Planted(net, full))))
+
 
 class TestGradients:
     def test_zero_gradients(self, sound, quantised):
