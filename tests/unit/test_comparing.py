@@ -360,6 +360,35 @@ def test_held_out_images_are_a_family_of_their_own(tmp_path: Path, results: Path
     }
 
 
+@pytest.mark.parametrize("other", ["{split: validation}", "{bins: 5}"])
+def test_suites_that_ask_with_other_arguments_are_not_compared(
+    results: Path, tmp_path: Path, other: str
+) -> None:
+    data = "{name: digits, max_test: 100, validation: 0.1}"
+    one = suite(tmp_path, criteria="[cross_entropy]", dataset=data)
+    two = suite(
+        tmp_path, "two", criteria="[hug]", baseline="hug", dataset=data, evaluations=f"[accuracy: {other}]"
+    )
+    for path in (one, two):
+        finish(path, results, rights)
+    report = compare(one, two, results=results)
+    assert {line.verdict for line in report.contrasts} == {"baseline", "no result", "no baseline"}
+    assert {line.quantity.evaluation for line in report.contrasts} >= {"accuracy"}
+
+
+def test_held_out_images_are_called_so_when_they_are_all_there_is(tmp_path: Path, results: Path) -> None:
+    path = suite(
+        tmp_path,
+        dataset="{name: digits, max_test: 100, validation: 0.1}",
+        evaluations="[accuracy: {split: validation}]",
+    )
+    finish(path, results, rights)
+    for report in (compare(path, results=results), compare(results)):
+        assert list(report.families()) == [
+            ("digits", "test_resnet", "standard", "", "primary differences on held-out images")
+        ]
+
+
 def test_ranks_over_seeds_and_quantities(path: Path, results: Path) -> None:
     found = compare(path, results=results, ranks="seeds").ranking
     assert found.criteria == ("hug", "normface", "cross_entropy")
