@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +14,7 @@ from hugbench.results.cells import Block, Cells, named
 from hugbench.results.contrasts import BEFORE, LEVEL, CompareReport, Contrast
 from hugbench.results.judging import Delta, Members, after_before, against_baseline
 from hugbench.results.measured import Measured, Row, records_of
+from hugbench.results.notes import notes_of
 from hugbench.results.predictions import Predictions, with_predictions
 from hugbench.results.primary import Choice
 from hugbench.results.rank_tables import RankBy, rank_criteria
@@ -103,6 +105,7 @@ def compare(
         *(note for side in predictions for note in side.notes),
         *(note for cells, _, _ in read for note in cells.clashes),
         *said,
+        *(note for runs in found.sides for note in notes_of(_chosen(runs, choice), moments=everything)),
     ]
     runs = _run_ids(run for runs in found.sides for run in runs)
     return CompareReport(
@@ -242,6 +245,16 @@ def _unfinished(runs: Sequence[Measured]) -> list[str]:
     ]
     left = sum(run.status.state != "failed" and run.status.lacks(list(run.questions)) for run in distinct)
     return [*notes, f"{left} of {len(distinct)} runs are not finished"] if left else notes
+
+
+def _chosen(runs: Sequence[Measured], choice: Choice) -> list[Measured]:
+    """The runs, asked only what is shown."""
+    return [
+        replace(
+            run, questions={key: label for key, label in run.questions.items() if choice.of_evaluation(label)}
+        )
+        for run in runs
+    ]
 
 
 def _gaps(lines: Iterable[Contrast]) -> list[str]:

@@ -292,6 +292,20 @@ def test_old_records_have_nulls_where_columns_came_later(path: Path, results: Pa
     assert line(compare(path, results=results), "hug").verdict == "better"
 
 
+def test_what_an_evaluation_said_travels_with_its_numbers(path: Path, results: Path) -> None:
+    for planned in make_plan(load_suite(path)).runs:
+        folder = RunFolder(results, planned.run.run_id)
+        status = folder.status()
+        (key,) = status.evaluations
+        status.notes[key] = ["measured so", *(["not so sure"] if planned.label == "hug" else [])]
+        status.notes[f"{key}.epoch-1"] = ["on the way"]
+        folder.write_status(status)
+    told = ["hug (seed 0, 1, 2): not so sure", "measured so"]
+    assert set(told) <= set(compare(path, results=results).notes)
+    assert set(told) <= set(compare(results, evaluations=["accuracy"]).notes)
+    assert "on the way" not in compare(path, results=results).notes
+
+
 def test_an_evaluation_that_one_arm_lacks(tmp_path: Path, results: Path) -> None:
     path = suite(tmp_path, evaluations="[accuracy, {accuracy: {bins: 20}}]")
     finish(path, results, rights)
