@@ -119,7 +119,9 @@ def test_what_leaves_the_model_alone_or_is_absent_is_no_difference() -> None:
         changed("criterion.arguments.beta", ...),
         changed("model.stem", "cifar"),
     ]
-    (runs,), notes = told_apart([run(SPECIFICATION, 0), *(run(other, i) for i, other in enumerate(others, 1))])
+    (runs,), notes = told_apart(
+        [run(SPECIFICATION, 0), *(run(other, i) for i, other in enumerate(others, 1))]
+    )
     assert {(found.label, found.block[3]) for found in runs} == {("hug", "")}
     assert notes == []
 
@@ -140,9 +142,7 @@ def test_a_side_before_shares_blocks_and_evaluations_with_that_after(tmp_path: P
 
 
 def test_other_data_after_a_change_is_not_compared_and_another_recipe_is_said() -> None:
-    (before, after), notes = told_apart(
-        [run(SPECIFICATION, 0)], [run(changed("dataset.max_train", 200), 1)]
-    )
+    (before, after), notes = told_apart([run(SPECIFICATION, 0)], [run(changed("dataset.max_train", 200), 1)])
     assert before[0].block != after[0].block
     assert "differ in dataset.max_train (100, 200): shown apart, not compared" in notes[0]
     (before, after), notes = told_apart([run(SPECIFICATION, 0)], [run(changed("recipe.lr", 0.3), 1)])
