@@ -87,7 +87,8 @@ def compare(
     two = len(found.sides) == 2
     reference = _refuse_baseline(baseline) if two else _baseline(baseline, found, members)
     read = [_read(runs, found.baseline if two else reference, choice) for runs in found.sides]
-    _refuse_unknown(found, choice, [metric for side in read for metric in side[2]])
+    there = {metric for side in read for metric in side[2]}
+    _refuse_unknown(found, choice, [*delta] if isinstance(delta, Mapping) else [], there)
     if two:
         lines = after_before(read[1][0], read[0][0], members, tolerance)
     else:
@@ -120,8 +121,7 @@ def _read(
     metrics: set[str] = set()
 
     def keep(evaluation: str, rows: list[Row], experiences: int | None) -> list[Row]:
-        if choice.metrics:
-            metrics.update(row["metric"] for row in rows)
+        metrics.update(row["metric"] for row in rows)
         return choice.keep(evaluation, rows, experiences)
 
     rows, damaged = records_of(runs, baseline, keep)
@@ -195,14 +195,14 @@ def _rankable(ranks: str, found: Targets) -> RankBy:
     )
 
 
-def _refuse_unknown(found: Targets, choice: Choice, metrics: Iterable[str]) -> None:
-    """Names that nothing has are mistakes."""
+def _refuse_unknown(found: Targets, choice: Choice, tolerated: Iterable[str], metrics: set[str]) -> None:
+    """Names that nothing has are mistakes; where nothing was measured, nothing has a name."""
     labels = {label for runs in found.sides for run in runs for label in run.questions.values()}
     names = labels | {label.partition("(")[0] for label in labels}
-    there = set(metrics)
     for option, asked, known in (
         ("--evaluation", choice.evaluations, names),
-        ("--metric", choice.metrics, there),
+        ("--metric", choice.metrics, metrics),
+        ("--delta", [metric for metric in tolerated if metric and metrics], metrics),
     ):
         for name in asked:
             if name not in known:

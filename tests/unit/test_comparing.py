@@ -450,6 +450,7 @@ def test_a_run_folder_that_cannot_be_read_is_left_out(path: Path, results: Path)
         ({"bootstrap": -1}, "--bootstrap"),
         ({"delta": -0.1}, "--delta"),
         ({"delta": float("nan")}, "--delta"),
+        ({"delta": {"acuracy": 0.01}}, "did you mean 'accuracy'"),
         ({"ranks": "blocks"}, "quantities or seeds"),
         ({"metrics": ["auroc"]}, "--metric: no run has that"),
         ({"evaluations": ["collapse"]}, "--evaluation: no run has that"),
