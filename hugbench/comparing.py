@@ -94,7 +94,7 @@ def compare(
     else:
         lines = against_baseline(read[0][0], reference, members, tolerance)
     if not lines:
-        raise _nothing(found, choice)
+        raise _nothing(found, choice, [note for _, damaged, _ in read for note in damaged])
     predictions = [Predictions(runs) for runs in found.sides]
     lines = with_predictions(lines, predictions[-1], predictions[0], bootstrap)
     ranking, said = (None, []) if ranks is None else rank_criteria(lines, _rankable(ranks, found))
@@ -215,9 +215,15 @@ def _refuse_unknown(found: Targets, choice: Choice, tolerated: Iterable[str], me
                 )
 
 
-def _nothing(found: Targets, choice: Choice) -> UserError:
+def _nothing(found: Targets, choice: Choice, damaged: Sequence[str] = ()) -> UserError:
     """Why there is no line at all, as an error."""
     runs = [run for side in found.sides for run in side]
+    if damaged:
+        return UserError(
+            f"no number that can be read: {len(damaged)} files are damaged, the first: {damaged[0]}",
+            where=", ".join(found.sources),
+            expected="hugbench run, which measures again",
+        )
     if any(run.status.evaluations for run in runs):
         return UserError(
             "no number over all images at the end of its run"

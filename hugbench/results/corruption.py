@@ -71,7 +71,7 @@ def corruption_rows(rows: Sequence[Row], baseline: str) -> Iterator[Row]:
 
 
 def mce(errors: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
-    """The mean over corruptions of the error over the reference's; None where one of these is 0, or there are none.
+    """The mean over corruptions of the error over the reference's; None if one is 0, or none is there.
 
     Args:
         errors: mean error under every corruption, in [0, 1].

@@ -497,3 +497,11 @@ def test_what_is_normalised_by_the_baseline_is_compared(tmp_path: Path, results:
 def test_a_results_folder_without_runs(tmp_path: Path) -> None:
     (tmp_path / "none" / "runs").mkdir(parents=True)
     assert "no run is finished" in refused(tmp_path / "none")
+
+
+def test_damaged_records_of_all_runs_are_said(path: Path, results: Path) -> None:
+    for file in (results / "runs").glob("*/records/*.jsonl"):
+        file.write_text("damaged")
+    message = refused(path, results=results)
+    assert "9 files are damaged" in message
+    assert "does not match its checksum" in message
