@@ -367,14 +367,15 @@ def _outcome(made: Plan, root: Path) -> Outcome:
     from hugbench.reporting.pictures import collapse_pictures
     from hugbench.results.comparison import compare_records
 
-    rows, damaged = records_of(planned_runs(made, root), made.baseline)
+    runs = planned_runs(made, root)
+    rows, damaged = records_of(runs, made.baseline)
     statuses = {p.run.run_id: RunFolder(root, p.run.run_id).status() for p in made.distinct()}
     keys = {p.run.run_id: made.keys(p) for p in made.distinct()}
     failed = {
         run_id: found.error or "unknown" for run_id, found in statuses.items() if found.state == "failed"
     }
     done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys[run_id]))
-    notes = (*damaged, *notes_of(made, root))
+    notes = (*damaged, *notes_of(runs))
     comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
     try:
         pictures = tuple(collapse_pictures(made, root))

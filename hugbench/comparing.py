@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +14,7 @@ from hugbench.results.cells import Block, Cells, named
 from hugbench.results.contrasts import BEFORE, LEVEL, CompareReport, Contrast
 from hugbench.results.judging import Delta, Members, after_before, against_baseline
 from hugbench.results.measured import Measured, Row, records_of
+from hugbench.results.notes import notes_of
 from hugbench.results.predictions import Predictions, with_predictions
 from hugbench.results.primary import Choice
 from hugbench.results.published import Published, beside
@@ -88,13 +90,14 @@ def compare(
     two = len(found.sides) == 2
     reference = _refuse_baseline(baseline) if two else _baseline(baseline, found, members)
     read = [_read(runs, found.baseline if two else reference, choice) for runs in found.sides]
-    _refuse_unknown(found, choice, [metric for side in read for metric in side[2]])
+    there = {metric for side in read for metric in side[2]}
+    _refuse_unknown(found, choice, [*delta] if isinstance(delta, Mapping) else [], there)
     if two:
         lines = after_before(read[1][0], read[0][0], members, tolerance)
     else:
         lines = against_baseline(read[0][0], reference, members, tolerance)
     if not lines:
-        raise _nothing(found, choice)
+        raise _nothing(found, choice, [note for _, damaged, _ in read for note in damaged])
     predictions = [Predictions(runs) for runs in found.sides]
     lines = with_predictions(lines, predictions[-1], predictions[0], bootstrap)
     ranking, said = (None, []) if ranks is None else rank_criteria(lines, _rankable(ranks, found))
@@ -106,6 +109,7 @@ def compare(
         *(note for side in predictions for note in side.notes),
         *(note for cells, _, _ in read for note in cells.clashes),
         *said,
+        *(note for runs in found.sides for note in notes_of(_chosen(runs, choice), moments=everything)),
     ]
     if published and not (papers := _from_papers(found)):
         notes.append("no number from a paper is of the same data, family of backbones and protocol")
@@ -134,8 +138,7 @@ def _read(
     metrics: set[str] = set()
 
     def keep(evaluation: str, rows: list[Row], experiences: int | None) -> list[Row]:
-        if choice.metrics:
-            metrics.update(row["metric"] for row in rows)
+        metrics.update(row["metric"] for row in rows)
         return choice.keep(evaluation, rows, experiences)
 
     rows, damaged = records_of(runs, baseline, keep)
@@ -209,14 +212,14 @@ def _rankable(ranks: str, found: Targets) -> RankBy:
     )
 
 
-def _refuse_unknown(found: Targets, choice: Choice, metrics: Iterable[str]) -> None:
-    """Names that nothing has are mistakes."""
+def _refuse_unknown(found: Targets, choice: Choice, tolerated: Iterable[str], metrics: set[str]) -> None:
+    """Names that nothing has are mistakes; where nothing was measured, nothing has a name."""
     labels = {label for runs in found.sides for run in runs for label in run.questions.values()}
     names = labels | {label.partition("(")[0] for label in labels}
-    there = set(metrics)
     for option, asked, known in (
         ("--evaluation", choice.evaluations, names),
-        ("--metric", choice.metrics, there),
+        ("--metric", choice.metrics, metrics),
+        ("--delta", [metric for metric in tolerated if metric and metrics], metrics),
     ):
         for name in asked:
             if name not in known:
@@ -229,9 +232,15 @@ def _refuse_unknown(found: Targets, choice: Choice, metrics: Iterable[str]) -> N
                 )
 
 
-def _nothing(found: Targets, choice: Choice) -> UserError:
+def _nothing(found: Targets, choice: Choice, damaged: Sequence[str] = ()) -> UserError:
     """Why there is no line at all, as an error."""
     runs = [run for side in found.sides for run in side]
+    if damaged:
+        return UserError(
+            f"no number that can be read: {len(damaged)} files are damaged, the first: {damaged[0]}",
+            where=", ".join(found.sources),
+            expected="hugbench run, which measures again",
+        )
     if any(run.status.evaluations for run in runs):
         return UserError(
             "no number over all images at the end of its run"
@@ -259,6 +268,16 @@ def _unfinished(runs: Sequence[Measured]) -> list[str]:
     ]
     left = sum(run.status.state != "failed" and run.status.lacks(list(run.questions)) for run in distinct)
     return [*notes, f"{left} of {len(distinct)} runs are not finished"] if left else notes
+
+
+def _chosen(runs: Sequence[Measured], choice: Choice) -> list[Measured]:
+    """The runs, asked only what is shown."""
+    return [
+        replace(
+            run, questions={key: label for key, label in run.questions.items() if choice.of_evaluation(label)}
+        )
+        for run in runs
+    ]
 
 
 def _gaps(lines: Iterable[Contrast]) -> list[str]:

@@ -13,7 +13,6 @@ from hugbench.comparing import DELTA, compare
 from hugbench.errors import UserError, nearest
 from hugbench.results.contrasts import CompareReport
 from hugbench.results.measured import planned_runs
-from hugbench.results.notes import notes_of
 from hugbench.results.resampling import DRAWS
 from hugbench.storage import write_atomic
 from hugbench.suite.loader import Suite, load_suite
@@ -140,7 +139,6 @@ def _html(loaded: Suite, made: Plan, root: Path, settings: tuple[str, ...], comp
             settings=settings,
             report=compared,
             runs=tuple(planned_runs(made, root)),
-            notes=tuple(notes_of(made, root)),
             pictures=pictures,
             said=said,
         )

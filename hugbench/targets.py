@@ -65,7 +65,7 @@ def found_runs(
     kinds = [_kind(Path(target)) for target in targets]
     _refuse_misfits(kinds, results, options)
     if kinds == ["results", "results"]:
-        return _before_and_after(["folder"], [Path(target) for target in targets], options)
+        return _before_and_after(None, [Path(target) for target in targets], options)
     if len(results) == 2:
         return _before_and_after(targets, [Path(root) for root in results], options)
     return _together(targets, kinds, Path(results[0]), options)
@@ -110,22 +110,26 @@ def _refuse_misfits(kinds: Sequence[str], results: Sequence[str | Path], options
             raise UserError("belongs to a suite, and none is named", where=option)
 
 
-def _before_and_after(targets: Sequence[str | Path], roots: Sequence[Path], options: _Options) -> Targets:
-    sides, notes = [], []
+def _before_and_after(
+    targets: Sequence[str | Path] | None, roots: Sequence[Path], options: _Options
+) -> Targets:
+    """Of suites, or without any of everything that lies there."""
+    notes: list[str] = []
+    sides: list[list[Measured]] = []
     baseline = COMMON
     for root in roots:
         if not is_results(root):
             raise UserError("holds no runs", where=root, expected="a results folder (with runs/)")
-        if list(targets) == ["folder"]:
+        if targets is None:
             runs, said = _in_folders(_folders(root), options)
+            notes += [f"{root}: {note}" for note in said]
         else:
             suites = [_of_suite(target, root, options) for target in targets]
-            runs, said, baseline = [run for found, _ in suites for run in found], [], suites[0][1]
-        if list(targets) == ["folder"] or len(targets) > 1:
-            runs, differing = told_apart(runs)
-            said = [*said, *differing]
+            runs, baseline = [run for found, _ in suites for run in found], suites[0][1]
         sides.append(runs)
-        notes += [f"{root}: {note}" for note in said]
+    if targets is None or len(targets) > 1:
+        sides, said = told_apart(*sides)
+        notes += said
     return Targets(
         tuple(sides), baseline, tuple(notes), dict(zip(("before", "after"), map(str, roots), strict=True))
     )
@@ -148,7 +152,7 @@ def _together(targets: Sequence[str | Path], kinds: Sequence[str], root: Path, o
         runs += found
     if folders or len(targets) > 1:
         _refuse_twins(runs)
-        runs, said = told_apart(runs)
+        (runs,), said = told_apart(runs)
         notes += said
     if baseline is None and runs:
         baseline = COMMON if "results" in kinds else runs[0].label

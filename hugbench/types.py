@@ -65,8 +65,10 @@ def eps_value(text: str) -> float:
     Raises:
         ValueError, ZeroDivisionError: it is none.
     """
-    over, _, under = text.partition("/")
-    return float(_Ratio(over) / _Ratio(under or "1"))
+    over, slash, under = text.partition("/")
+    if "/" in under:
+        raise ValueError(f"expected a number or one fraction, found {text!r}")
+    return float(_Ratio(over) / _Ratio(under if slash else "1"))
 
 
 Eps = Annotated[

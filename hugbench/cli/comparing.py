@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,9 +127,14 @@ def _deltas(given: list[str]) -> dict[str, float]:
         try:
             value = float(number)
         except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value >= 0):
             raise UserError(
-                "not a tolerance", where="--delta", found=text, expected="points, or METRIC=VALUE"
-            ) from None
+                "not a tolerance",
+                where="--delta",
+                found=text,
+                expected="points of 0 or more, or METRIC=VALUE",
+            )
         found[metric] = value / 100 if not metric or is_fraction(metric) else value
     return found
 

@@ -35,7 +35,7 @@ def report(
         typer.Option("--format", metavar="NAME", help="html, md or tex.  [default: --out's suffix, or html]"),
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,  # a Path would lose the slash at the end of a folder
         typer.Option(
             metavar="FILE",
             help="A file, or a folder for it.  [default: RESULTS/suites/SUITE]",

@@ -54,7 +54,10 @@ def export_run(
         seed=run["seed"],
     )
     load_weights(classifier, weights)
-    sessions = json.loads((folder.path / "environment.json").read_text())["sessions"]
+    sessions = _sessions(folder)
+    keys = [key for key in status.evaluations if key.partition(".")[2] == (moment or "")]
+    rows = [{**row, "evaluation": key} for key in keys for row in folder.records(status, key)]
+    notes = [note for key in keys for note in status.notes.get(key, [])]
     provenance = {
         "run": run,
         "moment": moment,
@@ -71,18 +74,20 @@ def export_run(
         image_size=(height, width),
         provenance=provenance,
     )
-    keys = [key for key in status.evaluations if key.partition(".")[2] == (moment or "")]
-    rows = [{**row, "evaluation": key} for key in keys for row in folder.records(status, key)]
-    notes = [note for key in keys for note in status.notes.get(key, [])]
     card = _card(run, moment, rows, notes, sessions[-1], status.seconds)
     write_atomic(directory / CARD, card.encode())
     return directory
 
 
 def _specification(folder: RunFolder, results: Path) -> dict[str, Any]:
+    path = folder.path / "run.yaml"
     try:
-        run: dict[str, Any] = yaml.safe_load((folder.path / "run.yaml").read_text())
+        run: dict[str, Any] = yaml.safe_load(path.read_text())
+        if not {"criterion", "dataset", "model", "protocol", "recipe", "seed"} <= {*run}:
+            raise CorruptFile(path, "is not what a run writes; run its suite again")
         return run
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        raise CorruptFile(path, "cannot be read; run its suite again") from error
     except FileNotFoundError:
         runs = results / "runs"
         known = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
@@ -94,6 +99,17 @@ def _specification(folder: RunFolder, results: Path) -> dict[str, Any]:
             expected="an id that `hugbench status SUITE` shows",
             nearest=nearest(folder.run_id, known),
         ) from None
+
+
+def _sessions(folder: RunFolder) -> list[dict[str, Any]]:
+    """The machines that the run was trained on, at least one."""
+    path = folder.path / "environment.json"
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text())["sessions"]
+        found[-1]["packages"].items()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CorruptFile(path, f"cannot be read ({type(error).__name__}); run its suite again") from error
+    return found
 
 
 def _weights(folder: RunFolder, moment: str | None) -> Path:

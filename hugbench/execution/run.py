@@ -144,10 +144,24 @@ class _Work:
         return classifier.eval()
 
     def _reference_at(self, moment: Moment, dataset: Dataset) -> Classifier | None:
-        """The paired baseline's classifier at a moment; None without a baseline, or if its run failed."""
+        """The paired baseline's classifier at a moment.
+
+        None without a baseline, if its run failed, or if its training, which may be shorter, never came
+        there.
+
+        Raises:
+            CorruptFile: its weights are damaged or missing.
+        """
         run = self.planned.reference
-        if run is None or RunFolder(self.place.results, run.run_id).status().state != "trained":
+        if run is None or moment not in run.moments:
             return None
+        folder = RunFolder(self.place.results, run.run_id)
+        status, weights = folder.status(), weights_file(folder, run, moment)
+        if status.state != "trained":
+            return None
+        if moment.experience != 0 and (reason := folder.damaged(status, weights)):
+            again = f"without the folder {folder.path} the baseline is trained again"
+            raise CorruptFile(weights, f"{reason}; {again}")
         return self._classifier_at(run, moment, dataset)
 
     def _reference_is_settled(self) -> bool:

@@ -133,7 +133,17 @@ def _config(directory: Path) -> dict[str, Any]:
         raise UserError(
             "was written by another version", where=path, key="format", found=number, expected=str(FORMAT)
         )
+    if wrong := _misfits(config):
+        raise CorruptFile(path, f"{', '.join(wrong)}: missing or of another kind")
     return config
+
+
+def _misfits(config: dict[str, Any]) -> list[str]:
+    """The parts of a configuration that are missing or of another kind."""
+    kinds = {"model": dict, "criterion": dict, "classes": list, "channels": int, "image_size": list}
+    wrong = [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]
+    parts = ("name", "kind", "target", "arguments")
+    return wrong or [f"criterion.{key}" for key in parts if key not in config["criterion"]]
 
 
 def _write_backbone(

@@ -71,13 +71,13 @@ def corruption_rows(rows: Sequence[Row], baseline: str) -> Iterator[Row]:
 
 
 def mce(errors: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
-    """The mean over corruptions of the error over the reference's; None where one of these is 0.
+    """The mean over corruptions of the error over the reference's; None if one is 0, or none is there.
 
     Args:
         errors: mean error under every corruption, in [0, 1].
         reference: the same of the reference.
     """
-    if not all(error > SMALLEST_ERROR for error in reference.values()):
+    if not reference or not all(error > SMALLEST_ERROR for error in reference.values()):
         return None
     return sum(errors[kind] / reference[kind] for kind in reference) / len(reference)
 

@@ -7,16 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hugbench import registry
+from hugbench.results.asked import asked_alike
 from hugbench.results.cells import named
 from hugbench.results.measured import Measured, Specification
 from hugbench.results.store import RunFolder
-from hugbench.suite import plugins
 from hugbench.suite.continual import ContinualSpec
-from hugbench.suite.nodes import Node
 
 CONTEXT = ("dataset", "model", "protocol")
 """Sections that make runs comparable: where they differ, runs are shown apart."""
@@ -46,8 +45,7 @@ def folder_runs(paths: Iterable[Path]) -> tuple[list[Measured], list[str]]:
             runs.append(_read(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             notes.append(f"{path}: its run.yaml cannot be read ({type(error).__name__}); it is left out")
-    labels = _evaluation_labels(run.status.evaluations for run in runs)
-    return [replace(run, questions=named) for run, named in zip(runs, labels, strict=True)], notes
+    return asked_alike(runs), notes
 
 
 def _read(path: Path) -> Measured:
@@ -56,17 +54,18 @@ def _read(path: Path) -> Measured:
     specification = _parsed(_OF_ONE_RUN.sub("", text))
     folder = RunFolder(path.parent.parent, path.name)
     folder.path = path
+    status = folder.status()
     protocol = specification["protocol"]
     stream = ContinualSpec.model_validate(protocol) if protocol["name"] == "continual" else None
     label = protocol["name"] if stream is None else stream.label
     block = specification["dataset"]["name"], specification["model"]["backbone"], label, ""
     return Measured(
         folder,
-        folder.status(),
+        status,
         specification["criterion"]["name"],
         block,
         int(own["seed"]),
-        {},
+        dict.fromkeys(status.evaluations, ""),
         None if stream is None else stream.experiences,
         lambda: specification,
     )
@@ -84,79 +83,73 @@ def _parsed(text: str) -> Specification:
     return found
 
 
-def _evaluation_labels(runs: Iterable[Sequence[str]]) -> list[dict[str, str]]:
-    """Label by key, for the keys of each run.
-
-    An evaluation that all were asked with the same arguments is called by its name; where there are
-    several, the one with the default arguments is, and the others have their hash beside. The keys of
-    evaluations that look at a baseline's run differ from run to run: the first is called by its name.
-    """
-    asked = [list(keys) for keys in runs]
-    bases = dict.fromkeys(key.partition(".")[0] for keys in asked for key in keys)
-    hashes: dict[str, list[str]] = defaultdict(list)
-    for base in bases:
-        name, _, digest = base.rpartition("-")
-        hashes[name].append(digest)
-
-    def label(base: str, own: Sequence[str]) -> str:
-        name, _, digest = base.rpartition("-")
-        if name in registry.PAIRED:
-            place = [other for other in own if other.startswith(f"{name}-")].index(base)
-            return f"{name}({place + 1})" if place else name
-        return name if len(hashes[name]) == 1 or base == _default_key(name) else f"{name}({digest})"
-
-    found = []
-    for keys in asked:
-        own = list(dict.fromkeys(key.partition(".")[0] for key in keys))
-        found.append({key: label(key.partition(".")[0], own) for key in keys})
-    return found
-
-
-@lru_cache(maxsize=64)
-def _default_key(name: str) -> str | None:
-    """The key of an evaluation that is asked without arguments; None for one that hugbench does not know."""
-    if name not in registry.EVALUATIONS:
-        return None
-    return plugins.evaluation(name, Node(None, name), name).key
-
-
-def told_apart(runs: Sequence[Measured]) -> tuple[list[Measured], list[str]]:
+def told_apart(*sides: Sequence[Measured]) -> tuple[list[list[Measured]], list[str]]:
     """Runs from several places, each once, such that a label is one criterion and a block one setting.
 
     What differs between runs of a block in data, model or protocol goes into their variant, so that they are
-    not compared; what differs between runs of a label in criterion or recipe goes into the label. A field
-    that one specification lacks, being older than the field, is no difference.
+    not compared; what differs between runs of a label in criterion or recipe goes into the label, unless it
+    is the change itself, between before and after. A field that one specification lacks, being older than
+    the field, is no difference. Evaluations with other arguments have other names.
+
+    Args:
+        sides: one list of runs, or those before and those after.
 
     Returns:
-        The runs, and a sentence for each thing that a reader should know.
+        The sides, and a sentence for each thing that a reader should know.
     """
-    distinct = list({(run.folder.path.resolve(), run.label, run.block): run for run in runs}.values())
-    notes = []
-    variants: dict[int, str] = {}
-    for block, found in _grouped(distinct, lambda run: run.block).items():
-        if differing := _differing(found, CONTEXT):
-            notes.append(f"runs on {block[0]} differ in {_listed(differing)}: shown apart, not compared")
-        for run in found:
-            variants[id(run)] = ", ".join(part for part in (block[3], _told(run, differing)) if part)
-    apart = [replace(run, block=(*run.block[:3], variants[id(run)])) for run in distinct]
-    labels: dict[int, str] = {}
-    for (_, label), found in _grouped(apart, lambda run: (run.block, run.label)).items():
-        differing = _differing(found, OWN)
-        for run in found:
-            told = _told(run, differing)
-            labels[id(run)] = f"{label}({told})" if told else label
-    labelled = [replace(run, label=labels[id(run)]) for run in apart]
-    blocks = _grouped(labelled, lambda run: run.block)
+    distinct = [
+        list({(run.folder.path.resolve(), run.label, run.block): run for run in side}.values())
+        for side in sides
+    ]
+    everything, notes = _blocks_apart(asked_alike([run for side in distinct for run in side]))
+    rest = iter(everything)
+    labelled = [_labels_apart(list(islice(rest, len(side)))) for side in distinct]
+    blocks = _grouped((run for side in labelled for run in side), lambda run: run.block)
     if len(blocks) > 1 and any(len({run.label for run in found}) == 1 for found in blocks.values()):
         listed = "; ".join(named(block) for block in blocks)
         notes.append(
             f"only runs of the same data, model and protocol are compared, and these differ: {listed}"
         )
-    for block, found in blocks.items():
-        if recipes := _differing(found, ("recipe",)):
-            what = f"recipes on {block[0]} differ in {_listed(recipes)}"
-            notes.append(f"{what}: a difference is not the criterion's alone")
+    for side in labelled:
+        for block, found in _grouped(side, lambda run: run.block).items():
+            if recipes := _differing(found, ("recipe",)):
+                what = f"recipes on {block[0]} differ in {_listed(recipes)}"
+                notes.append(f"{what}: a difference is not the criterion's alone")
+    if len(sides) > 1:
+        notes += _changes(blocks.values())
     return labelled, notes
+
+
+def _blocks_apart(runs: Sequence[Measured]) -> tuple[list[Measured], list[str]]:
+    """The runs, in blocks of the same data, model and protocol, and what these differ in."""
+    notes = []
+    variants: dict[int, str] = {}
+    for block, found in _grouped(runs, lambda run: run.block).items():
+        if differing := _differing(found, CONTEXT):
+            notes.append(f"runs on {block[0]} differ in {_listed(differing)}: shown apart, not compared")
+        for run in found:
+            variants[id(run)] = ", ".join(part for part in (block[3], _told(run, differing)) if part)
+    return [replace(run, block=(*run.block[:3], variants[id(run)])) for run in runs], notes
+
+
+def _labels_apart(runs: Sequence[Measured]) -> list[Measured]:
+    labels: dict[int, str] = {}
+    for (_, label), found in _grouped(runs, lambda run: (run.block, run.label)).items():
+        differing = _differing(found, OWN)
+        for run in found:
+            told = _told(run, differing)
+            labels[id(run)] = f"{label}({told})" if told else label
+    return [replace(run, label=labels[id(run)]) for run in runs]
+
+
+def _changes(blocks: Iterable[Sequence[Measured]]) -> list[str]:
+    """Sentences on what a criterion and its recipe were before and are after."""
+    return [
+        f"{label} on {found[0].block[0]} is not the same before and after: {_listed(differing)}"
+        for block in blocks
+        for label, found in _grouped(block, lambda run: run.label).items()
+        if (differing := _differing(found, OWN))
+    ]
 
 
 def _grouped(runs: Iterable[Measured], key: Callable[[Measured], Hashable]) -> dict[Any, list[Measured]]:

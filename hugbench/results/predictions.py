@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,12 @@ CORRUPTED = "corrupted"
 """The condition of a mean over all corruptions, each under all severities."""
 
 Table = Mapping[str, NDArray[Any]]
+
+Group = tuple[str, str | None, int | None]
+"""A column of predictions, and which of its rows: a condition, a severity (None where there are no such)."""
+
+Rights = Mapping[Group, tuple[str, NDArray[np.bool_]]]
+"""A digest of which images (and labels) there are, and whether each is right, ordered by index (N,)."""
 
 
 class Place(NamedTuple):
@@ -58,7 +65,7 @@ class Predictions:
     def __init__(self, runs: Iterable[Measured]) -> None:
         self.notes: list[str] = []
         self._files: dict[Place, tuple[Measured, str]] = {}
-        self._tables: dict[tuple[str, str], Table | None] = {}
+        self._rights: dict[Path, Rights] = {}
         for run in runs:
             for key, evaluation in run.questions.items():
                 if "." not in key and key in run.status.evaluations:
@@ -74,25 +81,21 @@ class Predictions:
         """
         if quantity.subset != "all" or quantity.epoch is not None:
             return None
-        place = Place(quantity.block, criterion, quantity.evaluation, seed)
-        if place not in self._files:
+        run, key = self._files.get(Place(quantity.block, criterion, quantity.evaluation, seed), (None, ""))
+        if run is None or quantity.experience not in (None, run.experiences):
             return None
-        table = self._table(*self._files[place])
-        found = table and _per_image(table, quantity)
+        path = run.folder.predictions_file(key)
+        if path not in self._rights:
+            table = self._read(run, path)
+            self._rights[path] = {} if table is None else _rights(table)
+        found = _per_image(self._rights[path], quantity)
         if not found:
             return None
         hits = Hits(*found)
         means = value if direction(quantity.metric) == "higher" else 1 - value
         return hits if abs(float(hits.right.mean()) - means) < 1e-9 else None
 
-    def _table(self, run: Measured, key: str) -> Table | None:
-        path = run.folder.predictions_file(key)
-        if (run.folder.run_id, str(path)) not in self._tables:
-            self._tables[run.folder.run_id, str(path)] = self._read(run, key)
-        return self._tables[run.folder.run_id, str(path)]
-
-    def _read(self, run: Measured, key: str) -> Table | None:
-        path = run.folder.predictions_file(key)
+    def _read(self, run: Measured, path: Path) -> Table | None:
         if path.relative_to(run.folder.path).as_posix() not in run.status.files:
             return None
         if reason := run.folder.damaged(run.status, path):
@@ -104,36 +107,60 @@ class Predictions:
         file = pyarrow.parquet.ParquetFile(path)
         there = [name for name in names if name in file.schema_arrow.names]
         found = file.read(columns=there, use_threads=False)
-        return {name: found.column(name).to_numpy() for name in there}
+        table = {name: found.column(name).to_numpy() for name in there if name != "condition"}
+        if "condition" in there:
+            encoded = found.column("condition").combine_chunks().dictionary_encode()
+            table["condition"] = encoded.indices.to_numpy()
+            table["conditions"] = encoded.dictionary.to_numpy(zero_copy_only=False)
+        return table
 
 
-def _per_image(table: Table, quantity: Quantity) -> tuple[str, NDArray[np.float64]] | None:
+def _rights(table: Table) -> Rights:
+    """Whether each image is right, for every group of rows that has each image once."""
+    if "target" not in table or "index" not in table:
+        return {}
+    count = len(table["index"])
+    condition = table.get("condition", np.zeros(count, int))
+    severity = table.get("severity", np.zeros(count, int))
+    order = np.lexsort((table["index"], severity, condition))
+    changed = np.diff(condition[order].astype(int)) | np.diff(severity[order].astype(int))
+    found: dict[Group, tuple[str, NDArray[np.bool_]]] = {}
+    for rows in np.split(order, np.flatnonzero(changed) + 1) if count else []:
+        index, target = table["index"][rows].astype(np.int64), table["target"][rows].astype(np.int64)
+        if (np.diff(index) == 0).any():
+            continue
+        digest = hashlib.sha256(index.tobytes() + target.tobytes()).hexdigest()
+        where = (
+            str(table["conditions"][condition[rows[0]]]) if "conditions" in table else None,
+            int(severity[rows[0]]) if "severity" in table else None,
+        )
+        for column in ("prediction", *COLUMNS.values()):
+            if column in table:
+                found[(column, *where)] = digest, table[column][rows] == target
+        if "fooled" in table:
+            found[("fooled", *where)] = digest, ~table["fooled"][rows].astype(bool)
+    return found
+
+
+def _per_image(rights: Rights, quantity: Quantity) -> tuple[str, NDArray[np.float64]] | None:
     """A digest of the images and how far each is right, ordered by index; None where nothing is known.
 
     Images that have several rows, one for each corruption and severity, have the mean of them.
     """
     column = COLUMNS.get(quantity.metric, "prediction")
-    if "target" not in table or "index" not in table or column not in table:
+    if quantity.metric == "robust_accuracy" and any(group[0] == "fooled" for group in rights):
+        column = "fooled"
+    mean = quantity.condition == CORRUPTED and quantity.severity is None
+    chosen = [
+        right
+        for (name, condition, severity), right in rights.items()
+        if name == column
+        and (condition is None or (condition != "clean" if mean else condition == quantity.condition))
+        and (quantity.severity is None or severity in (None, quantity.severity))
+    ]
+    if len({digest for digest, _ in chosen}) != 1:
         return None
-    rows = np.ones(len(table["target"]), bool)
-    if "condition" in table:
-        mean = quantity.condition == CORRUPTED and quantity.severity is None
-        rows &= table["condition"] != "clean" if mean else table["condition"] == quantity.condition
-    if "severity" in table and quantity.severity is not None:
-        rows &= table["severity"] == quantity.severity
-    if not rows.any():
-        return None
-    index, target = table["index"][rows], table["target"][rows]
-    right = table[column][rows] == target
-    if "fooled" in table and quantity.metric == "robust_accuracy":
-        right = ~table["fooled"][rows]
-    images, first, place, counts = np.unique(
-        index, return_index=True, return_inverse=True, return_counts=True
-    )
-    if counts.min() != counts.max():
-        return None
-    digest = hashlib.sha256(images.astype(np.int64).tobytes() + target[first].astype(np.int64).tobytes())
-    return digest.hexdigest(), np.bincount(place, weights=right) / counts
+    return chosen[0][0], np.mean([right for _, right in chosen], axis=0)
 
 
 def with_predictions(
@@ -148,7 +175,7 @@ def with_predictions(
         draws: of the bootstrap; 0 for none.
     """
     lines = list(lines)
-    alike: dict[tuple[str, tuple[int, ...]], list[tuple[int, NDArray[np.float64]]]] = defaultdict(list)
+    alike: dict[tuple[str, tuple[int, ...]], list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
     for place, line in enumerate(lines):
         pairs = _pairs(line, first, second)
         if not pairs:
@@ -160,7 +187,7 @@ def with_predictions(
         if len(images) == 1:
             sign = 1.0 if direction(line.quantity.metric) == "higher" else -1.0
             rows = [sign * (one.right - other.right) for one, other in pairs.values()]
-            alike[images.pop(), tuple(pairs)].append((place, np.stack(rows)))
+            alike[images.pop(), tuple(pairs)].append((place, np.stack(rows).astype(np.float32)))
     for (_, seeds), members in alike.items() if draws else ():
         intervals = bootstrap_intervals(np.stack([rows for _, rows in members]), draws, level=LEVEL)
         for (place, of_images), (low, high) in zip(members, intervals.tolist(), strict=True):

@@ -42,10 +42,14 @@ class Choice:
     evaluations: tuple[str, ...] = ()
     everything: bool = False
 
+    def of_evaluation(self, label: str) -> bool:
+        """Whether anything of an evaluation is shown."""
+        return not self.evaluations or bool({label.partition("(")[0], label} & set(self.evaluations))
+
     def keep(self, evaluation: str, rows: list[Row], experiences: int | None) -> list[Row]:
         """Of the records of one evaluation of one run, those that are shown."""
         name = evaluation.partition("(")[0]
-        if self.evaluations and not {name, evaluation} & set(self.evaluations):
+        if not self.of_evaluation(evaluation):
             return []
         if self.metrics:
             rows = [row for row in rows if row["metric"] in self.metrics]

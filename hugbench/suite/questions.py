@@ -38,9 +38,17 @@ def evaluations_of(node: Node | None, root: Node) -> tuple[EvaluationSpec, ...]:
 
 
 def _labelled(spec: EvaluationSpec, namesakes: list[EvaluationSpec]) -> EvaluationSpec:
-    """With the arguments in its label that tell it from others of its name: `accuracy(split=validation)`."""
+    """With the arguments in its label that tell it from others of its name: `accuracy(split=validation)`.
+
+    That the images are held-out training images is always said.
+    """
     values = spec.values()
-    telling = [key for key in values if any(other.values()[key] != values[key] for other in namesakes)]
+    telling = [
+        key
+        for key in values
+        if any(other.values()[key] != values[key] for other in namesakes)
+        or (key, values[key]) == ("split", "validation")
+    ]
     shown = ", ".join(f"{key}={values[key]}" for key in telling)
     return replace(spec, label=f"{spec.name}({shown})" if shown else spec.name)
 

@@ -118,6 +118,8 @@ def test_two_runs(hugbench_there, ran: Path) -> None:
         (["compare", "small.yaml", "--baseline", "hugg"], "did you mean 'hug'"),
         (["compare", "small.yaml", "--metric", "acuracy"], "did you mean 'accuracy'"),
         (["compare", "small.yaml", "--delta", "much"], "--delta"),
+        (["compare", "small.yaml", "--delta", "-1"], "found '-1'"),
+        (["compare", "small.yaml", "--delta", "acuracy=1"], "did you mean 'accuracy'"),
         (["compare", "small.yaml", "--format", "pdf"], "--format"),
         (["compare", "small.yaml", "--json", "--format", "md"], "two formats"),
         (["compare", "small.yaml", "--out", "small.yaml/x.md"], "cannot be written"),
@@ -130,6 +132,12 @@ def test_bad_input_is_one_line(hugbench_there, arguments: list[str], words: str)
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_a_report_goes_into_a_folder_that_is_not_there_yet(hugbench_there, ran: Path) -> None:
+    done = hugbench_there("report", "small.yaml", "--format", "md", "--out", "new/folder/")
+    assert done.returncode == 0, done.stderr
+    assert "Verdicts" in (ran / "new" / "folder" / "report.md").read_text()
 
 
 def test_it_answers_without_torch(ran: Path) -> None:

@@ -292,6 +292,20 @@ def test_old_records_have_nulls_where_columns_came_later(path: Path, results: Pa
     assert line(compare(path, results=results), "hug").verdict == "better"
 
 
+def test_what_an_evaluation_said_travels_with_its_numbers(path: Path, results: Path) -> None:
+    for planned in make_plan(load_suite(path)).runs:
+        folder = RunFolder(results, planned.run.run_id)
+        status = folder.status()
+        (key,) = status.evaluations
+        status.notes[key] = ["measured so", *(["not so sure"] if planned.label == "hug" else [])]
+        status.notes[f"{key}.epoch-1"] = ["on the way"]
+        folder.write_status(status)
+    told = ["hug (seed 0, 1, 2): not so sure", "measured so"]
+    assert set(told) <= set(compare(path, results=results).notes)
+    assert set(told) <= set(compare(results, evaluations=["accuracy"]).notes)
+    assert "on the way" not in compare(path, results=results).notes
+
+
 def test_an_evaluation_that_one_arm_lacks(tmp_path: Path, results: Path) -> None:
     path = suite(tmp_path, evaluations="[accuracy, {accuracy: {bins: 20}}]")
     finish(path, results, rights)
@@ -360,6 +374,35 @@ def test_held_out_images_are_a_family_of_their_own(tmp_path: Path, results: Path
     }
 
 
+@pytest.mark.parametrize("other", ["{split: validation}", "{bins: 5}"])
+def test_suites_that_ask_with_other_arguments_are_not_compared(
+    results: Path, tmp_path: Path, other: str
+) -> None:
+    data = "{name: digits, max_test: 100, validation: 0.1}"
+    one = suite(tmp_path, criteria="[cross_entropy]", dataset=data)
+    two = suite(
+        tmp_path, "two", criteria="[hug]", baseline="hug", dataset=data, evaluations=f"[accuracy: {other}]"
+    )
+    for path in (one, two):
+        finish(path, results, rights)
+    report = compare(one, two, results=results)
+    assert {line.verdict for line in report.contrasts} == {"baseline", "no result", "no baseline"}
+    assert {line.quantity.evaluation for line in report.contrasts} >= {"accuracy"}
+
+
+def test_held_out_images_are_called_so_when_they_are_all_there_is(tmp_path: Path, results: Path) -> None:
+    path = suite(
+        tmp_path,
+        dataset="{name: digits, max_test: 100, validation: 0.1}",
+        evaluations="[accuracy: {split: validation}]",
+    )
+    finish(path, results, rights)
+    for report in (compare(path, results=results), compare(results)):
+        assert list(report.families()) == [
+            ("digits", "test_resnet", "standard", "", "primary differences on held-out images")
+        ]
+
+
 def test_ranks_over_seeds_and_quantities(path: Path, results: Path) -> None:
     found = compare(path, results=results, ranks="seeds").ranking
     assert found.criteria == ("hug", "normface", "cross_entropy")
@@ -407,6 +450,7 @@ def test_a_run_folder_that_cannot_be_read_is_left_out(path: Path, results: Path)
         ({"bootstrap": -1}, "--bootstrap"),
         ({"delta": -0.1}, "--delta"),
         ({"delta": float("nan")}, "--delta"),
+        ({"delta": {"acuracy": 0.01}}, "did you mean 'accuracy'"),
         ({"ranks": "blocks"}, "quantities or seeds"),
         ({"metrics": ["auroc"]}, "--metric: no run has that"),
         ({"evaluations": ["collapse"]}, "--evaluation: no run has that"),
@@ -453,3 +497,11 @@ def test_what_is_normalised_by_the_baseline_is_compared(tmp_path: Path, results:
 def test_a_results_folder_without_runs(tmp_path: Path) -> None:
     (tmp_path / "none" / "runs").mkdir(parents=True)
     assert "no run is finished" in refused(tmp_path / "none")
+
+
+def test_damaged_records_of_all_runs_are_said(path: Path, results: Path) -> None:
+    for file in (results / "runs").glob("*/records/*.jsonl"):
+        file.write_text("damaged")
+    message = refused(path, results=results)
+    assert "9 files are damaged" in message
+    assert "does not match its checksum" in message

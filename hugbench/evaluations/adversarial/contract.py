@@ -42,6 +42,8 @@ def input_contract(figure: Figure) -> Check:
             difference = _between_batch_sizes(figure)
             if not difference <= TOLERANCE:
                 problem = "the logits of an image depend on the others in its batch"
+    except torch.OutOfMemoryError:  # no fault of the victim's
+        raise
     except Exception as error:  # what is examined may raise anything
         problem = " ".join(f"{type(error).__name__}: {error}".split())
     told = problem or "logits differ between batch sizes, of the largest"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from torch import Tensor
@@ -15,7 +15,8 @@ from hugbench.evaluations.adversarial.attacks import Attack
 from hugbench.evaluations.adversarial.card import examine
 from hugbench.evaluations.adversarial.cascade import Cascade, Stage, look
 from hugbench.evaluations.adversarial.catalogue import KINDS, Norm
-from hugbench.evaluations.adversarial.figures import Figures, worst
+from hugbench.evaluations.adversarial.evidence import Check
+from hugbench.evaluations.adversarial.figures import Figures, above, worst
 from hugbench.evaluations.adversarial.ladder import WORST, Rung, bound, effective, rungs
 from hugbench.evaluations.adversarial.ledger import Ledger, weights_sha256
 from hugbench.evaluations.adversarial.sample import Sample, balanced, split_sha256
@@ -48,7 +49,8 @@ def adversarial(
     robust_accuracy: condition `standard Linf 2/255`; the worst case of every image over all attacks.
         Images that are misclassified as they are count as fooled; one that is fooled at an eps is fooled at
         every larger one. Over all images, and over those of a group of classes as in `accuracy`.
-        reliability is the verdict of the figure's card.
+        reliability is the verdict of the figure's card. Where several attacks have figures of their own,
+        the card is that of their worst case, and a figure is no better than how far it is above that.
     accuracy: of the same images without an attack.
 
     attack is one of three ladders; each is the beginning of the next, and each attack sees what the
@@ -133,9 +135,12 @@ class _Work:
             eps: self._card(victim, sample, eps, least[eps].robust[sample.among(indices)], reference, ledger)
             for eps in (self.eps if examined else ())
         }
+        alone: dict[tuple[str, str], Check] = {}
         if len(labels) > 1:
+            if examined:
+                alone = {place: above(standing, least[place[1]]) for place, standing in standings.items()}
             standings = {**{(WORST, eps): least[eps] for eps in self.eps}, **standings}
-        figures = Figures(self.norm, clean, standings, cards)
+        figures = Figures(self.norm, clean, standings, cards, alone)
         told = bound(self.asked) if examined else "no attack was made: there is no other class in play"
         details = {
             "norm": self.norm,
@@ -147,6 +152,7 @@ class _Work:
                 {"norm": self.norm, "eps": of, "images": len(sample.indices), **card}
                 for of, card in cards.items()
             ],
+            "alone": [{"attack": of, "eps": eps, **asdict(check)} for (of, eps), check in alone.items()],
             "bound": told,
         }
         return Findings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import comb
+from math import exp, lgamma, log, log1p
 from typing import Literal
 
 from torch import Tensor
@@ -90,8 +90,17 @@ def no_worse_than_warn(check: Check) -> Check:
 
 
 def at_least(count: int, total: int, share: float) -> float:
-    """Probability of `count` or more among `total`, each with probability `share`."""
-    fewer = (comb(total, k) * share**k * (1 - share) ** (total - k) for k in range(count))
+    """Probability of `count` or more among `total`, each with probability `share`, in (0, 1)."""
+    fewer = (
+        exp(
+            lgamma(total + 1)
+            - lgamma(k + 1)
+            - lgamma(total - k + 1)
+            + k * log(share)
+            + (total - k) * log1p(-share)
+        )
+        for k in range(count)
+    )
     return max(0.0, 1.0 - sum(fewer))
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from hugbench.evaluations.adversarial.cascade import STANDS, Clean, Stage, Standing
 from hugbench.evaluations.adversarial.catalogue import Norm
+from hugbench.evaluations.adversarial.evidence import Check, judged
+from hugbench.evaluations.adversarial.evidence import worst as worst_verdict
 from hugbench.evaluations.base import Measurement, Reliability
 from hugbench.results.cells import RELIABILITY
 from hugbench.types import eps_value
@@ -25,13 +27,15 @@ class Figures:
         norm: of the ball.
         clean: the images without an attack.
         standings: by label and eps.
-        cards: by eps, as JSON; without those that were not made.
+        cards: of the worst case, by eps, as JSON; without those that were not made.
+        alone: of several attacks, how far each figure alone is above the worst case, by label and eps.
     """
 
     norm: Norm
     clean: Clean
     standings: Mapping[tuple[str, str], Standing]
     cards: Mapping[str, Mapping[str, Any]]
+    alone: Mapping[tuple[str, str], Check]
 
     def measurements(self, subsets: Mapping[str, Tensor]) -> list[Measurement]:
         """The accuracies over all images, and over those of groups of classes (labels int64, by name)."""
@@ -42,7 +46,7 @@ class Figures:
         }
         found = []
         figures = [
-            ("robust_accuracy", self._condition(*place), standing.robust, self._verdict(place[1]))
+            ("robust_accuracy", self._condition(*place), standing.robust, self._verdict(place))
             for place, standing in self.standings.items()
         ]
         for metric, condition, hits, verdict in (*figures, ("accuracy", "clean", clean.hits, None)):
@@ -70,17 +74,26 @@ class Figures:
         }
 
     def complaints(self) -> list[str]:
-        """A sentence on all checks that did not pass; none where all did."""
-        told = [f"{eps} {text}" for eps, card in self.cards.items() if (text := _complaints(card))]
+        """A sentence on all checks of the cards that did not pass, and one on figures that are too high."""
+        cards = [f"{eps} {text}" for eps, card in self.cards.items() if (text := _complaints(card))]
+        alone = [
+            f"{self._condition(*place)} {check.verdict}: {check.value:.3g} of the images {check.told}"
+            for place, check in self.alone.items()
+            if check.verdict != RELIABILITY[0]
+        ]
         label = next(iter(self.standings))[0]
-        return [f"robust_accuracy ({label} {self.norm}), its cards: {'; '.join(told)}"] if told else []
+        found = [f"robust_accuracy ({label} {self.norm}), its cards: {'; '.join(cards)}"] if cards else []
+        return [*found, f"robust_accuracy of single attacks: {'; '.join(alone)}"] if alone else found
 
     def _condition(self, label: str, eps: str) -> str:
         return f"{label} {self.norm} {eps}"
 
-    def _verdict(self, eps: str) -> Reliability | None:
-        found: Reliability | None = self.cards[eps]["verdict"] if eps in self.cards else None
-        return found
+    def _verdict(self, place: tuple[str, str]) -> Reliability | None:
+        """Of the card of the worst case, and of what the figure alone is above it."""
+        if place[1] not in self.cards:
+            return None
+        found: Reliability = self.cards[place[1]]["verdict"]
+        return worst_verdict([found, self.alone[place].verdict]) if place in self.alone else found
 
 
 def worst(standings: list[Standing]) -> Standing:
@@ -91,6 +104,16 @@ def worst(standings: list[Standing]) -> Standing:
         by = torch.where(by == STANDS, other.by, by)
         margins = torch.fmin(margins, other.margins)
     return Standing(by, margins)
+
+
+def above(standing: Standing, least: Standing) -> Check:
+    """Images that one attack leaves robust and another of the list fools: so far the figure is too high.
+
+    Of those in play, at least one.
+    """
+    count = int((standing.robust & ~least.robust).sum())
+    in_play = int((~least.margins.isnan()).sum())
+    return judged("alone", count, in_play, "robust to this attack alone, fooled by another one")
 
 
 def _complaints(card: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from hugbench.evaluations.adversarial.catalogue import Norm
 from hugbench.evaluations.adversarial.losses import Loss, dlr, targeted_dlr
+from hugbench.evaluations.adversarial.state import rng_state, set_rng_state
 from hugbench.models import evaluating
 from hugbench.seeding import seed_everything
 
@@ -41,9 +42,8 @@ def undisturbed(victim: nn.Module, seed: int) -> Iterator[None]:
     parameters = [(p, p.requires_grad, p.grad) for p in victim.parameters()]
     python, arrays = random.getstate(), numpy.random.get_state()
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    awake = torch.accelerator.is_available()
-    devices = range(torch.accelerator.device_count()) if awake else range(0)
-    with torch.random.fork_rng(devices=devices), evaluating(victim):
+    elsewhere = [(device, rng_state(device)) for device in _accelerators()]
+    with torch.random.fork_rng(devices=[]), evaluating(victim):
         try:
             seed_everything(seed, "attack")
             torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
@@ -55,9 +55,20 @@ def undisturbed(victim: nn.Module, seed: int) -> Iterator[None]:
             for parameter, trained, gradient in parameters:
                 parameter.requires_grad_(trained)
                 parameter.grad = gradient
+            for device, state in elsewhere:
+                set_rng_state(device, state)
             random.setstate(python)
             numpy.random.set_state(arrays)
             torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+
+
+def _accelerators() -> list[torch.device]:
+    """All that are there: of CUDA each, or Apple's."""
+    if not torch.accelerator.is_available():
+        return []
+    kind = torch.accelerator.current_accelerator()
+    assert kind is not None
+    return [torch.device(kind.type, number) for number in range(torch.accelerator.device_count())]
 
 
 class Served(nn.Module):

@@ -45,6 +45,9 @@ class Sample:
 def balanced(targets: Tensor, count: int | None, seed: int) -> Tensor:
     """Places of at most `count` labels, ascending: of each class as many as the others, or one more.
 
+    Which classes have one more, or have any where there are fewer images than classes, is drawn, too: in a
+    long tail the first classes are the easiest.
+
     Args:
         targets: labels, int64 (N,).
         count: how many; None for all.
@@ -53,12 +56,12 @@ def balanced(targets: Tensor, count: int | None, seed: int) -> Tensor:
     if count is None or count >= len(targets):
         return torch.arange(len(targets))
     shuffled = torch.randperm(len(targets), generator=generator(seed, "adversarial", "images"))
-    by_class = shuffled[torch.argsort(targets[shuffled], stable=True)]
-    labels = targets[by_class]
-    starts = torch.searchsorted(labels, labels)
-    rank = torch.arange(len(labels)) - starts
+    by_class = torch.argsort(targets[shuffled], stable=True)
+    labels = targets[shuffled[by_class]]
+    rank = torch.empty_like(by_class)
+    rank[by_class] = torch.arange(len(labels)) - torch.searchsorted(labels, labels)
     order = torch.argsort(rank, stable=True)
-    return by_class[order[:count]].sort().values
+    return shuffled[order[:count]].sort().values
 
 
 def split_sha256(images: Images) -> str:

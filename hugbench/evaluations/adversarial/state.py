@@ -87,7 +87,7 @@ def own_randomness(device: torch.device, seed: int, *axis: str | int) -> Iterato
         np.random.set_state(before["numpy"])
         torch.set_rng_state(before["torch"])
         if device.type in before:
-            torch.get_device_module(device).set_rng_state(before[device.type])
+            set_rng_state(device, before[device.type])
 
 
 def generators(device: torch.device) -> dict[str, Any]:
@@ -98,8 +98,24 @@ def generators(device: torch.device) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
     }
     if device.type != "cpu":
-        found[device.type] = torch.get_device_module(device).get_rng_state()
+        found[device.type] = rng_state(device)
     return found
+
+
+def rng_state(device: torch.device) -> Tensor:
+    """The state of the generator of an accelerator: of this one where there are several."""
+    module = torch.get_device_module(device)
+    found: Tensor = module.get_rng_state() if device.type == "mps" else module.get_rng_state(device)
+    return found
+
+
+def set_rng_state(device: torch.device, state: Tensor) -> None:
+    """The reverse of `rng_state`."""
+    module = torch.get_device_module(device)
+    if device.type == "mps":
+        module.set_rng_state(state)
+    else:
+        module.set_rng_state(state, device)
 
 
 def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

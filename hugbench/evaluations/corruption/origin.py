@@ -14,7 +14,7 @@ from hugbench.data.images import Dataset
 from hugbench.errors import UserError
 from hugbench.evaluations.corruption.constants import strength
 from hugbench.evaluations.corruption.folder import CorruptedFolder, find_folder, open_folder
-from hugbench.evaluations.corruption.frost import frost_textures
+from hugbench.evaluations.corruption.frost import check_frost_dir
 from hugbench.evaluations.corruption.kinds import corrupt
 
 
@@ -94,13 +94,13 @@ def source_of(
 
 
 def check_photographs(folder: Path, shape: tuple[int, int, int]) -> None:
-    """Read the photographs of frost, as images of `shape` (C, H, W) will need them.
+    """See that the photographs of frost are there, and large enough for images of `shape` (C, H, W).
 
     Raises:
-        UserError: one is missing or cannot be read.
+        UserError: one is missing, cannot be read or is too small.
     """
-    channels, height, width = shape
-    frost_textures(strength("frost", 1, height, width)[-1], channels, folder)
+    _, height, width = shape
+    check_frost_dir(folder, height, width, strength("frost", 1, height, width)[-1])
 
 
 def preflight(dataset: Dataset, data: Path, **arguments: Any) -> None:

@@ -82,7 +82,7 @@ def choose(
             _check(other, name, classes, root, f"evaluations.ood.{kind}")
     usual_near = () if near else tuple(other for other in NEAR.get(name, ()) if other not in far)
     usual_far = () if far else tuple(other for other in FAR.get(name, ()) if other not in near)
-    there = {other for other in (*usual_near, *usual_far) if catalogue.find(other, root) is not None}
+    there = {other for other in (*usual_near, *usual_far) if _there(other, root)}
     return Sets(
         near or tuple(other for other in usual_near if other in there),
         far or tuple(other for other in usual_far if other in there),
@@ -90,11 +90,17 @@ def choose(
     )
 
 
+def _there(name: str, root: Path) -> bool:
+    """Whether a set is in the data folder. A folder that is itself a data set is that of the training set."""
+    found = catalogue.find(name, root)
+    return found is not None and not (name in KNOWN and found.form == "folder" and found.path == root)
+
+
 def _check(other: str, name: str, classes: tuple[str, ...], root: Path, key: str) -> None:
-    if catalogue.find(other, root) is None:
+    if other != name and not _there(other, root):
         folders = sorted(path.parent.name for path in root.glob("*/train")) if root.is_dir() else []
         known = sorted({*KNOWN, *folders})
-        here = [found for found in known if catalogue.find(found, root) is not None and found != name]
+        here = [found for found in known if found != name and _there(found, root)]
         raise UserError(
             "this data set is not in the data folder, and nothing is downloaded for an evaluation"
             if other in KNOWN

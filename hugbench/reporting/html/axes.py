@@ -50,7 +50,7 @@ class Box:
 def spanned(
     values: Iterable[float], *, about: float = 0.06, limits: tuple[float, float] | None = None
 ) -> tuple[float, float]:
-    """A range around values with some air; limits are never left.
+    """A range around values with some air; limits are left by values beyond them only.
 
     Args:
         values: at least one, finite.
@@ -61,7 +61,9 @@ def spanned(
     low, high = min(known), max(known)
     air = about * (high - low) or about * abs(high) or 1.0
     low, high = low - air, high + air
-    return (low, high) if limits is None else (max(low, limits[0]), min(high, limits[1]))
+    if limits is None or low >= limits[1] or high <= limits[0]:
+        return low, high
+    return max(low, limits[0]), min(high, limits[1])
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:

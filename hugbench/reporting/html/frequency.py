@@ -26,7 +26,7 @@ def frequency_section(material: Material, block: Block) -> Section | None:
         ]
         if not ends:
             continue
-        highest = min(100.0, max(ends))
+        highest = min(100.0, max(ends)) or 100.0
         panels = [
             (
                 f"{name} ({images_of(row.values())})",

@@ -31,7 +31,6 @@ class Material:
         settings: what overrides it.
         report: every number, judged.
         runs: every run under every label.
-        notes: sentences of the evaluations that belong to the numbers.
         pictures: SVG files of features in the plane.
         said: sentences on what could not be read or drawn; parts add to it.
     """
@@ -42,7 +41,6 @@ class Material:
     settings: tuple[str, ...]
     report: CompareReport
     runs: tuple[Measured, ...]
-    notes: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
     said: dict[str, None] = field(default_factory=dict)
 

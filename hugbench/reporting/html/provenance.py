@@ -20,7 +20,7 @@ REVISION = 10
 
 def notes_section(material: Material) -> Section | None:
     """Sentences that must travel with the numbers, and what could not be read or drawn."""
-    told = dict.fromkeys([*material.report.notes, *material.notes, *material.said])
+    told = dict.fromkeys([*material.report.notes, *material.said])
     return Section("Notes", [Prose([f"{note}." for note in told], listed=True)]) if told else None
 
 

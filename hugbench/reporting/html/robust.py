@@ -107,7 +107,7 @@ def _each(material: Material, attacks: Mapping[Attack, Rows]) -> Table:
     """What each attack alone came to."""
     names = list(dict.fromkeys(eps for rows in attacks.values() for eps in rows))
     cells = [
-        [name, f"{label}, {norm}", *(shown(rows[eps][name]) if eps in rows else "-" for eps in names)]
+        [name, f"{label}, {norm}", *(_told(rows[eps][name]) if eps in rows else "-" for eps in names)]
         for (label, norm), rows in attacks.items()
         for name in material.report.criteria
         if name in any_of(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,34 @@ def test_an_edited_loss_is_noticed(finished, tmp_path) -> None:
             finished.export(finished.mine, tmp_path / "out")
     finally:
         finished.loss.write_text(LOSS)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.yaml", "criterion: ["),
+        ("run.yaml", "[]"),
+        ("environment.json", "{"),
+        ("environment.json", '{"sessions": []}'),
+        ("records", "damaged"),
+    ],
+)
+def test_a_damaged_run_is_said_and_nothing_is_written(finished, tmp_path, name: str, text: str) -> None:
+    shutil.copytree(finished.results, tmp_path / "results")
+    path = tmp_path / "results" / "runs" / finished.hug.run_id / name
+    if path.is_dir():
+        (path,) = [file for file in path.iterdir() if file.name.count(".") == 1]
+    path.write_text(text)
+    with pytest.raises(CorruptFile, match=path.name):
+        api.export(finished.hug.run_id, tmp_path / "out", data=finished.data, results=tmp_path / "results")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["model", "criterion", "classes", "channels", "image_size"])
+def test_a_configuration_that_lacks_something_is_said(finished, tmp_path, key: str) -> None:
+    path = finished.export(finished.hug, tmp_path / "out") / "hugbench.json"
+    known = json.loads(path.read_text())
+    for changed in ({**known, key: "other"}, {name: value for name, value in known.items() if name != key}):
+        path.write_text(json.dumps(changed))
+        with pytest.raises(CorruptFile, match=key):
+            Classifier.load(tmp_path / "out")

@@ -166,6 +166,42 @@ def test_a_baseline_that_failed_is_no_reference(planted: Path) -> None:
     assert set(hug.values.values()) == {-1.0}
 
 
+def test_a_moment_that_the_baseline_never_had_has_no_reference(planted: Path) -> None:
+    suite = write(
+        planted,
+        "hug, {name: shorter, cross_entropy: {}, recipe: {epochs: 2}}",
+        **{
+            "baseline: cross_entropy": "baseline: shorter",
+            "epochs: 1,": "epochs: 3, snapshot_every: 1,",
+            "[{probe: {eps: 8/255}}]": "[{probe: {eps: 8/255}, evaluate_after: each}]",
+            "seeds: [0, 1]": "seeds: [0]",
+        },
+    )
+    outcome = api.run(suite, results=planted / "results", data=planted / "data", device="cpu")
+    assert not outcome.failed
+    rows = api.records(suite, results=planted / "results")
+    found = {row["epoch"]: row["value"] for row in rows if row["criterion"] == "hug"}
+    assert found.keys() == {1, 2, None}
+    assert found[2] == -1
+    assert min(found[1], found[None]) > 0
+
+
+def test_a_baseline_whose_weights_are_damaged_is_told(planted: Path) -> None:
+    results, data = planted / "results", planted / "data"
+    plan = api.plan(write(planted), results=results).plan
+    baseline, hug = plan.runs[:2]
+    place = Place(data, results, torch.device("cpu"))
+    assert execute(baseline, plan.evaluations, place, lambda event: None) == "done"
+    model = RunFolder(results, baseline.run.run_id).model
+    whole = model.read_bytes()
+    for damage in (lambda: model.write_bytes(whole[:-4] + b"abcd"), model.unlink):
+        damage()
+        assert execute(hug, plan.evaluations, place, lambda event: None) == "failed"
+        error = RunFolder(results, hug.run.run_id).status().error
+        assert error is not None
+        assert "the baseline is trained again" in error
+
+
 def test_a_run_waits_for_its_baseline(planted: Path) -> None:
     results, data = planted / "results", planted / "data"
     plan = api.plan(write(planted), results=results).plan

@@ -108,3 +108,7 @@ def test_other_evaluations_and_damaged_values_are_passed_over():
     broken = [{**row, "value": None} if row["condition"] == "fog" else row for row in other]
     assert {key[0] for key in found([*rows("ce", 0, 0.9, FOG, SNOW), *broken])} == {"ce"}
     assert found(other) == {}  # no baseline
+
+
+def test_no_corruption_at_all_has_no_mean():
+    assert mce({}, {}) is None

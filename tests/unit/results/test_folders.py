@@ -89,14 +89,14 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 
 def test_data_model_and_protocol_set_blocks_apart() -> None:
-    runs, notes = told_apart([run(SPECIFICATION, 0), run(changed("dataset.max_train", 200), 1)])
+    (runs,), notes = told_apart([run(SPECIFICATION, 0), run(changed("dataset.max_train", 200), 1)])
     assert [found.block[3] for found in runs] == ["dataset.max_train=100", "dataset.max_train=200"]
     assert "differ in dataset.max_train (100, 200): shown apart, not compared" in notes[0]
     assert "only runs of the same data" in notes[1]
 
 
 def test_criterion_and_recipe_set_labels_apart() -> None:
-    runs, notes = told_apart(
+    (runs,), notes = told_apart(
         [
             run(SPECIFICATION, 0),
             run(changed("criterion.arguments.beta", 2.0), 1),
@@ -119,10 +119,39 @@ def test_what_leaves_the_model_alone_or_is_absent_is_no_difference() -> None:
         changed("criterion.arguments.beta", ...),
         changed("model.stem", "cifar"),
     ]
-    runs, notes = told_apart([run(SPECIFICATION, 0), *(run(other, i) for i, other in enumerate(others, 1))])
+    (runs,), notes = told_apart(
+        [run(SPECIFICATION, 0), *(run(other, i) for i, other in enumerate(others, 1))]
+    )
     assert {(found.label, found.block[3]) for found in runs} == {("hug", "")}
     assert notes == []
 
 
 def test_the_same_run_counts_once() -> None:
-    assert len(told_apart([run(SPECIFICATION, 0), run(SPECIFICATION, 0)])[0]) == 1
+    assert len(told_apart([run(SPECIFICATION, 0), run(SPECIFICATION, 0)])[0][0]) == 1
+
+
+def test_a_side_before_shares_blocks_and_evaluations_with_that_after(tmp_path: Path) -> None:
+    before, _ = folder_runs([written(tmp_path / "old", "hug-0", 0, ["accuracy-0123456789"])])
+    after, _ = folder_runs([written(tmp_path / "new", "hug-0", 0, [DEFAULT, "accuracy-0123456789"])])
+    assert list(before[0].questions.values()) == ["accuracy"]
+    for sides in ((before, after), (after, before)):
+        found, _ = told_apart(*sides)
+        by_key = [{key: label for run in side for key, label in run.questions.items()} for side in found]
+        assert by_key[0]["accuracy-0123456789"] == by_key[1]["accuracy-0123456789"]
+        assert len({label for questions in by_key for label in questions.values()}) == 2
+
+
+def test_other_data_after_a_change_is_not_compared_and_another_recipe_is_said() -> None:
+    (before, after), notes = told_apart([run(SPECIFICATION, 0)], [run(changed("dataset.max_train", 200), 1)])
+    assert before[0].block != after[0].block
+    assert "differ in dataset.max_train (100, 200): shown apart, not compared" in notes[0]
+    (before, after), notes = told_apart([run(SPECIFICATION, 0)], [run(changed("recipe.lr", 0.3), 1)])
+    assert (before[0].block, before[0].label) == (after[0].block, after[0].label)
+    assert notes == ["hug on digits is not the same before and after: recipe.lr (0.1, 0.3)"]
+
+
+def test_held_out_images_are_called_so_without_a_suite(tmp_path: Path) -> None:
+    node = Node({"split": Node("validation", "here")}, "here")
+    key = plugins.evaluation("accuracy", node, "here").key
+    (found,), _ = folder_runs([written(tmp_path, "hug-0", 0, [key])])
+    assert found.questions == {key: "accuracy(split=validation)"}

@@ -19,13 +19,13 @@ BLOCK = ("digits", "test_resnet", "standard", "")
 IMAGES = 7
 
 
-def stored(root: Path, columns: dict[str, Any]) -> Predictions:
+def stored(root: Path, columns: dict[str, Any], experiences: int | None = None) -> Predictions:
     folder, status = RunFolder(root, "hug-1"), Status("trained", evaluations=["e-1"])
     path = folder.predictions_file("e-1")
     path.parent.mkdir(parents=True)
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
     folder.sealed(status, path)
-    return Predictions([Measured(folder, status, "hug", BLOCK, 0, {"e-1": "e"}, None, dict)])
+    return Predictions([Measured(folder, status, "hug", BLOCK, 0, {"e-1": "e"}, experiences, dict)])
 
 
 def quantity(metric: str, condition: str = "clean", severity: int | None = None, **changes: Any) -> Quantity:
@@ -119,3 +119,12 @@ def test_images_with_other_labels_are_other_images(tmp_path: Path) -> None:
     other = stored(tmp_path / "c", {"index": labels, "target": labels[::-1], "prediction": labels[::-1]})
     digests = [found.hits(quantity("accuracy"), "hug", 0, 1.0).images for found in (one, shuffled, other)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_moment_before_the_end_has_no_predictions_even_if_its_number_is_that_of_the_end(
+    tmp_path: Path,
+) -> None:
+    table = {"index": np.arange(4), "target": np.arange(4), "prediction": np.array([0, 1, 0, 0])}
+    found = stored(tmp_path, table, experiences=5)
+    assert found.hits(quantity("accuracy", experience=5), "hug", 0, 0.5) is not None
+    assert found.hits(quantity("accuracy", experience=3), "hug", 0, 0.5) is None

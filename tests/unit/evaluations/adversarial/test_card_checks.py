@@ -64,6 +64,12 @@ class TestJudged:
     def test_the_tail_equals_the_loop(self, count, total, share):
         assert at_least(count, total, share) == pytest.approx(slow_tail(count, total, share), abs=1e-12)
 
+    def test_the_tail_of_many_images(self):
+        """10,000 choose 120 is more than a float holds."""
+        assert at_least(120, 10_000, 0.005) < 1e-9
+        assert at_least(40, 10_000, 0.005) == pytest.approx(0.9359, abs=1e-3)
+        assert judged("name", 5000, 10_000, "told").verdict == "FAIL"
+
     @pytest.mark.parametrize(
         ("count", "total", "verdict"),
         [(0, 100, "PASS"), (1, 100, "PASS"), (2, 100, "WARN"), (3, 100, "FAIL"), (1, 200, "PASS"),
@@ -182,6 +188,13 @@ class TestContract:
         claim = claiming_everything(replace(sound, victim=noisy))
         assert contract.determinism(claim).verdict == "FAIL"
         assert contract.determinism(replace(claim, robust=torch.zeros_like(claim.robust))).verdict == "WARN"
+
+    def test_too_little_memory_is_no_fault_of_the_victim(self, sound, net):
+        def full(images):
+            raise torch.OutOfMemoryError("no room")
+
+        with pytest.raises(torch.OutOfMemoryError):
+            contract.input_contract(replace(sound, victim=Victim(Planted(net, full))))
 
 
 class TestGradients:

@@ -152,6 +152,38 @@ def test_single_attacks_have_figures_of_their_own_and_a_worst_case(small, where,
     assert values(single)["fgsm Linf 2/255"] == values(found)["fgsm Linf 2/255"]
 
 
+def test_a_weak_attack_has_no_verdict_from_the_worst_case(small, where, examiner):
+    attacks = ({"pgd": {"steps": 1, "step": 0.01, "random_start": False}}, "upgd_margin")
+    found = adversarial(small, where, attacks=attacks, eps=("6/255",), scales=(1.0,))
+    rows, condition = found.predictions, found.predictions["condition"]
+    fooled = {name: rows["fooled"][condition == name] for name in values(found)}
+    worst, weak, strong = fooled.values()
+    assert (worst & ~weak).sum() > 3
+    assert (worst == strong).all()
+    told = [m.reliability for m in found.measurements if m.metric == "robust_accuracy"]
+    assert told == ["PASS", "FAIL", "PASS"]
+    of_weak, of_strong = found.details["alone"]
+    assert (of_weak["value"], of_weak["verdict"]) == ((worst & ~weak).sum() / N, "FAIL")
+    assert (of_strong["value"], of_strong["verdict"]) == (0, "PASS")
+    assert "of single attacks" in found.notes[1]
+    assert " Linf 6/255 FAIL: " in found.notes[1]
+    assert "upgd_margin" not in found.notes[1]
+
+
+def test_what_a_single_attack_misses_is_a_share_of_the_images_in_play(small, where, examiner):
+    attacks = ({"pgd": {"steps": 1, "step": 0.01, "random_start": False}}, "upgd_margin")
+    setting = replace(stream(where, 1), scratch=None)
+    found = adversarial(small, setting, attacks=attacks, eps=("6/255",), scales=(1.0,))
+    rows, condition = found.predictions, found.predictions["condition"]
+    worst, weak, _ = (rows["fooled"][condition == name] for name in values(found))
+    in_play = np.isin(where.dataset.test.targets.numpy(), [1, 3]).sum()
+    assert 0 < in_play < N
+    assert (worst & ~weak).sum() > 0
+    assert found.details["alone"][0]["value"] == (worst & ~weak).sum() / in_play
+    nobody = replace(setting, experiences=(torch.tensor([0]), *setting.experiences[1:]))
+    assert adversarial(small, nobody, attacks=attacks, eps=("6/255",)).details["alone"] == []
+
+
 def test_cross_entropy_is_attacked_at_every_scale_and_margins_at_one(small, where, examiner):
     found = adversarial(small, where, attack="screen", eps=("2/255",), scales=(16.0,))
     assert found.details["scales"] == [1.0, 16.0]
@@ -183,12 +215,22 @@ def test_a_subset_is_balanced_and_the_same_for_all(small, where, examiner):
 def test_balanced_gives_each_class_what_it_has_up_to_an_even_share():
     targets = torch.tensor([0] * 10 + [1] * 2 + [2] * 7)
     chosen = balanced(targets, 11, 0)
-    assert torch.bincount(targets[chosen]).tolist() == [5, 2, 4]
+    assert torch.bincount(targets[chosen]).tolist() in ([5, 2, 4], [4, 2, 5])
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert balanced(targets, None, 0).tolist() == list(range(19))
     assert balanced(targets, 50, 0).tolist() == list(range(19))
     assert balanced(targets, 11, 1).tolist() != chosen.tolist()
     assert balanced(torch.empty(0, dtype=torch.int64), 4, 0).tolist() == []
+
+
+def test_what_cannot_be_divided_evenly_goes_to_no_class_in_particular():
+    targets = torch.arange(100).repeat_interleave(10)
+    few, more = balanced(targets, 20, 0), balanced(targets, 150, 0)
+    assert len(set(targets[few].tolist())) == 20
+    assert 35 < targets[few].double().mean() < 65
+    counts = torch.bincount(targets[more])
+    assert set(counts.tolist()) == {1, 2}
+    assert 10 < int((counts[:50] == 2).sum()) < 40
 
 
 def stream(where, experience):

@@ -12,6 +12,7 @@ import torchattacks
 import hugbench
 from hugbench.evaluations.adversarial.attacks import Attack
 from hugbench.evaluations.adversarial.guard import Served, likeliest_wrong, ranks, square, undisturbed
+from hugbench.evaluations.adversarial.state import generators, moved, own_randomness
 from hugbench.evaluations.adversarial.victim import Victim
 from tests.unit.evaluations.adversarial.conftest import conv_net, pixels, predicted
 
@@ -105,6 +106,54 @@ def test_gradients_are_those_of_images_alone(victim, images):
     torch.testing.assert_close(gradient, torch.autograd.grad(victim(at).sum(), at)[0])
     assert gradient.is_contiguous()
     assert all(parameter.requires_grad for parameter in victim.parameters() if parameter.ndim > 1)
+
+
+class OneGenerator:
+    """A device module whose only generator has no number, as Apple's."""
+
+    def __init__(self):
+        self.state = torch.zeros(4, dtype=torch.uint8)
+
+    def get_rng_state(self):
+        return self.state.clone()
+
+    def set_rng_state(self, state):
+        self.state = state.clone()
+
+
+def test_the_generator_of_a_device_without_numbers_is_put_back(victim, monkeypatch):
+    module = OneGenerator()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    with undisturbed(victim, 0):
+        module.state += 1
+    assert not module.state.any()
+
+
+class Numbered:
+    """A device module with a generator for each of two devices; the first is the current one."""
+
+    def __init__(self):
+        self.states = [torch.zeros(4, dtype=torch.uint8) for _ in range(2)]
+
+    def get_rng_state(self, device="cuda"):
+        return self.states[torch.device(device).index or 0].clone()
+
+    def set_rng_state(self, state, device="cuda"):
+        self.states[torch.device(device).index or 0] = state.clone()
+
+
+def test_the_generator_of_the_device_itself_is_put_back(monkeypatch):
+    module, device = Numbered(), torch.device("cuda", 1)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    before = generators(device)
+    with own_randomness(device, 0, "card"):
+        module.states[1] += 1
+        assert moved(before, generators(device))[-1] == "cuda"
+    assert not module.states[1].any()
 
 
 def test_nothing_else_imports_torchattacks():

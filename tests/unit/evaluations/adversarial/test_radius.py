@@ -36,6 +36,8 @@ def test_numbers_of_what_is_written():
         ("Linf", ["inf"], "positive"),
         ("Linf", ["a/255"], "positive"),
         ("Linf", ["1/0"], "positive"),
+        ("Linf", ["8/255/2"], "positive"),
+        ("Linf", ["8/"], "positive"),
         ("L2", ["8/255"], "is an Linf radius"),
         ("L2", ["0.5/255"], "is an Linf radius"),
         ("L2", ["56"], "further apart than 55.4256"),

@@ -45,6 +45,15 @@ def test_the_tables_where_nothing_is_named(root):
     assert choose("cifar10", KNOWN["cifar10"].classes, root, (), ()).near == ("cifar100",)
 
 
+def test_a_data_folder_that_is_a_data_set_holds_no_other(root):
+    itself = root / "cifar100"
+    found = choose("cifar100", KNOWN["cifar100"].classes, itself, (), ())
+    assert (found.near, found.far) == ((), ("digits",))
+    assert "cifar10" in found.absent
+    with pytest.raises(UserError, match="not in the data folder"):
+        choose("cifar100", KNOWN["cifar100"].classes, itself, ("svhn",), ())
+
+
 def test_digits_are_always_there(tmp_path):
     assert choose("fashion_mnist", KNOWN["fashion_mnist"].classes, tmp_path, (), ()).far == ("digits",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -374,3 +375,13 @@ def test_a_page_of_twelve_criteria_and_three_seeds_stays_small(tmp_path: Path) -
     written = report(path, results=results, bootstrap=0)
     assert written.size < 1_000_000
     assert len(Page(written.path.read_text()).drawings) > 30
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, None, 1e12])
+def test_numbers_that_are_all_the_same_or_none_at_all_are_a_page(tmp_path: Path, value: float | None) -> None:
+    def answer(criterion: str, seed: int) -> list[Row]:
+        return [{**found, "value": value} for found in accuracy(criterion, seed)]
+
+    shown = page(material(tmp_path, {"accuracy": answer}))
+    assert "Accuracy on classes with few training images" in shown or value is None
+    assert not re.search(r'[="> ](nan|inf|None)[<" ]', shown)
