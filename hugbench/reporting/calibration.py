@@ -50,6 +50,7 @@ def _table(groups: Mapping[Place, Group], metric: str) -> Table:
     severities = sorted({level for _, condition, _, level in groups if condition == CORRUPTED and level})
     columns = {"clean": (CLEAN, None), **{f"severity {level}": (CORRUPTED, level) for level in severities}}
     table = criteria_table(["", *columns])
+    table.columns[1].no_wrap = True
     before, after = (
         [groups.get((name, condition, "all", level)) for condition, level in columns.values()]
         for name in (metric, f"{metric}{CALIBRATED}")

@@ -58,6 +58,7 @@ def _table(groups: Mapping[Place, Group], metric: str) -> Table:
                 found.setdefault(kind, {})[title] = group
     titles = [title for title in SCORES if any(title in columns for columns in found.values())]
     table = criteria_table(["", *titles])
+    table.columns[1].no_wrap = True
     for kind, columns in found.items():
         for number, arm in enumerate(next(iter(columns.values())).arms):
             cells = [_cell(columns[title], number) if title in columns else "-" for title in titles]
