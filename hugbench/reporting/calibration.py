@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hugbench.reporting.ending import Block, Place, at_the_end, seeds_told
+from hugbench.reporting.ending import Block, Place, seeds_told, tables_at_the_end
 from hugbench.reporting.judged import counted
 from hugbench.reporting.tables import criteria_table, is_fraction, mean_and_half_width
 from hugbench.results.comparison import Comparison, Group
@@ -27,11 +27,7 @@ CAPTION = (
 
 def calibration_tables(comparison: Comparison) -> dict[Block, list[RenderableType]]:
     """What the calibration evaluations found at the end, as tables with one caption, per block."""
-    found = at_the_end(comparison, "calibration")
-    return {
-        block: [part for groups in evaluations.values() for part in _tables(comparison, groups)]
-        for block, evaluations in found.items()
-    }
+    return tables_at_the_end(comparison, "calibration", _tables)
 
 
 def _tables(comparison: Comparison, groups: Mapping[Place, Group]) -> list[RenderableType]:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from hugbench.evaluations.corruption.arguments import FAMILIES, described
-from hugbench.reporting.ending import Block, Place, at_the_end
+from hugbench.reporting.ending import Block, Place, tables_at_the_end
 from hugbench.reporting.judged import caption, judged_table, means_table
 from hugbench.reporting.stream import stream_numbers
 from hugbench.reporting.tables import mean_and_half_width
@@ -24,11 +24,7 @@ FREQUENCIES = ("many", "medium", "few")
 
 def corruption_tables(comparison: Comparison) -> dict[Block, list[RenderableType]]:
     """What the corruption evaluations found at the end of each block's runs, each with its caption."""
-    found = at_the_end(comparison, EVALUATION)
-    return {
-        block: [part for groups in evaluations.values() for part in _tables(comparison, groups)]
-        for block, evaluations in found.items()
-    }
+    return tables_at_the_end(comparison, EVALUATION, _tables)
 
 
 def _tables(comparison: Comparison, groups: Mapping[Place, Group]) -> list[RenderableType]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from rich.console import RenderableType
+
 from hugbench.reporting.judged import seeds_named
 from hugbench.results.comparison import Comparison, Group
 
@@ -29,6 +33,24 @@ def at_the_end(comparison: Comparison, name: str) -> dict[Block, dict[str, dict[
             groups = found.setdefault(of.block, {}).setdefault(of.evaluation, {})
             groups[of.metric, of.condition, of.subset, of.severity] = group
     return found
+
+
+def tables_at_the_end(
+    comparison: Comparison,
+    name: str,
+    tables: Callable[[Comparison, Mapping[Place, Group]], list[RenderableType]],
+) -> dict[Block, list[RenderableType]]:
+    """What evaluations found at the end, as tables, by block.
+
+    Args:
+        comparison: all of it.
+        name: of the evaluation in the registry.
+        tables: of the groups of one evaluation.
+    """
+    return {
+        block: [part for groups in evaluations.values() for part in tables(comparison, groups)]
+        for block, evaluations in at_the_end(comparison, name).items()
+    }
 
 
 def seeds_told(comparison: Comparison, group: Group) -> str:

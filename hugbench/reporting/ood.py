@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hugbench.reporting.ending import Block, Place, at_the_end, seeds_told
+from hugbench.reporting.ending import Block, Place, seeds_told, tables_at_the_end
 from hugbench.reporting.tables import criteria_table
 from hugbench.results.comparison import Comparison, Group
 
@@ -33,11 +33,7 @@ CAPTION = (
 
 def ood_tables(comparison: Comparison) -> dict[Block, list[RenderableType]]:
     """What the out-of-distribution evaluations found at the end, as tables with one caption, per block."""
-    found = at_the_end(comparison, "ood")
-    return {
-        block: [part for groups in evaluations.values() for part in _tables(comparison, groups)]
-        for block, evaluations in found.items()
-    }
+    return tables_at_the_end(comparison, "ood", _tables)
 
 
 def _tables(comparison: Comparison, groups: Mapping[Place, Group]) -> list[RenderableType]:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from hugbench.errors import UserError, nearest
+from typing import get_args
 
-KINDS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
+from hugbench.errors import UserError, nearest
+from hugbench.types import Corruption
+
+KINDS: tuple[str, ...] = get_args(Corruption)[:15]
 """The 15 corruptions of CIFAR-C and ImageNet-C that mean corruption error is over, in their order."""
 
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+EXTRA: tuple[str, ...] = get_args(Corruption)[15:]
 """The four that are held out for validation."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
