@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hugbench.data import catalogue
 from hugbench.errors import standing
+from hugbench.execution.control import Control
+from hugbench.execution.events import Notice, SuiteStarted
+from hugbench.execution.where import Where
+from hugbench.execution.where import executor as executor_of
+from hugbench.registry import load_target
 from hugbench.results.cards import collect_cards
 from hugbench.results.measured import planned_runs, records_of
 from hugbench.results.notes import notes_of
@@ -21,6 +27,7 @@ from hugbench.suite.plan import smoke as make_smoke
 
 if TYPE_CHECKING:
     from hugbench.execution.events import Observer
+    from hugbench.execution.schedule import Tally
     from hugbench.results.comparison import Comparison
 
 SMOKE_FOLDER = "smoke"
@@ -99,6 +106,7 @@ class Outcome:
         notes: sentences that belong to the numbers, each once.
         folder: where everything lies.
         pictures: files that show the features, where the suite asks for collapse in two dimensions.
+        stopped: why it ended before all was done (interrupted, time limit, max runs); None if it did not.
     """
 
     plan: Plan
@@ -108,6 +116,7 @@ class Outcome:
     notes: tuple[str, ...]
     folder: Path
     pictures: tuple[Path, ...] = ()
+    stopped: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -117,6 +126,7 @@ class Outcome:
             "done": list(self.done),
             "failed": dict(self.failed),
             "notes": list(self.notes),
+            "stopped": self.stopped,
             "pictures": [str(path) for path in self.pictures],
             "comparison": self.comparison.to_json(),
         }
@@ -199,6 +209,9 @@ def run(
     device: str = "auto",
     smoke: bool = False,
     track: Iterable[str] = (),
+    executor: str | Where | None = None,
+    max_runs: int | None = None,
+    time_limit: float | None = None,
     observer: Observer = lambda event: None,
 ) -> Outcome:
     """Run what is missing of a suite, and compare.
@@ -213,6 +226,10 @@ def run(
         device: auto, cpu, cuda, cuda:N or mps.
         smoke: the same suite with a sliver of data, one epoch and one seed, in `results/smoke`.
         track: log to tensorboard (in `results/tensorboard`), wandb or mlflow as well.
+        executor: where runs happen: serial, local, ray or slurm, or one of `hugbench.execution.where`
+            with its options; HUGBENCH_EXECUTOR or local by default.
+        max_runs: take up at most so many of the runs that are not finished.
+        time_limit: seconds after which all stops at the next checkpoint.
         observer: is called with every event of `hugbench.execution.events`.
 
     Raises:
@@ -220,14 +237,16 @@ def run(
     """
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = planned(loaded, data, Path(results), smoke)
-    if wanted := list(track):
-        from hugbench.execution.tracking import tracked
+    where = executor if isinstance(executor, Where) else executor_of(executor)
+    with ExitStack() as stack:
+        if wanted := list(track):
+            from hugbench.execution.tracking import tracked
 
-        with tracked(wanted, made, root, observer) as watch:
-            _carry_out(made, data_folder(data), root, device, watch)
-    else:
-        _carry_out(made, data_folder(data), root, device, observer)
-    return _outcome(made, root)
+            observer = stack.enter_context(tracked(wanted, made, root, observer))
+        control = Control(time_limit)
+        stack.enter_context(control.listening(lambda sentence: observer(Notice(sentence))))
+        stopped = _carry_out(made, data_folder(data), root, device, where, control, max_runs, observer)
+    return replace(_outcome(made, root), stopped=stopped)
 
 
 def records(
@@ -324,26 +343,43 @@ def planned(loaded: Suite, data: str | Path | None, results: Path, smoke: bool) 
     return make_smoke(made, classes), results / SMOKE_FOLDER
 
 
-def _carry_out(made: Plan, data: Path, root: Path, device: str, observer: Observer) -> None:
-    """Train and evaluate what is missing; imports torch only if something is."""
-    from hugbench.execution.events import Notice, SuiteStarted
-
+def _carry_out(
+    made: Plan,
+    data: Path,
+    root: Path,
+    device: str,
+    where: Where,
+    control: Control,
+    max_runs: int | None,
+    observer: Observer,
+) -> str | None:
+    """Train and evaluate what is missing; why that ended early. Imports torch only if something is."""
     writable(root)
     distinct = made.distinct()
     pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), made.keys(p))]
     if not pending:
         observer(SuiteStarted(made.suite, len(distinct), 0, str(root)))
-        return
+        return None
     from hugbench.execution.device import find_device
-    from hugbench.execution.executors import serial
+    from hugbench.execution.place import Place
     from hugbench.execution.preparation import check
-    from hugbench.execution.run import Place
+    from hugbench.execution.schedule import Work
 
     place = Place(data, root, find_device(device))
-    for planned in _representatives(pending):
-        check(planned.run, made.evaluations, place.data, lambda text: observer(Notice(text)))
-    observer(SuiteStarted(made.suite, len(distinct), len(pending), str(root)))
-    serial(pending, made.evaluations, place, observer)
+    threads = {
+        likeness: check(planned.run, made.evaluations, place.data, lambda text: observer(Notice(text)))
+        for likeness, planned in {_checked(planned.run): planned for planned in pending}.items()
+    }
+    if place.device.type != "cpu":
+        threads = {}
+    chosen = pending[:max_runs]
+    observer(SuiteStarted(made.suite, len(distinct), len(chosen), str(root)))
+    by_run = {p.run.run_id: threads.get(_checked(p.run), 1) for p in chosen}
+    work = Work(tuple(chosen), made.evaluations, place, by_run)
+    tally: Tally = load_target(where.target)(where, work, control, observer)
+    if tally.left:
+        return control.why
+    return "max runs" if len(chosen) < len(pending) else None
 
 
 def _unfinished(folder: RunFolder, keys: list[str]) -> bool:
@@ -352,15 +388,11 @@ def _unfinished(folder: RunFolder, keys: list[str]) -> bool:
     return status.lacks(keys) or any(folder.damaged_evaluation(status, key) for key in keys)
 
 
-def _representatives(runs: list[PlannedRun]) -> list[PlannedRun]:
-    """One run for everything that `hugbench.execution.run.check` looks at."""
-
-    def checked(run: Run) -> tuple[object, ...]:
-        stream = isinstance(run.protocol, ContinualSpec)
-        batch = run.recipe.batch_size, run.recipe.drop_last, run.seed if stream else None
-        return run.criterion, run.dataset, run.model, run.protocol, batch
-
-    return list({checked(planned.run): planned for planned in runs}.values())
+def _checked(run: Run) -> tuple[object, ...]:
+    """What of a run `hugbench.execution.preparation.check` looks at."""
+    stream = isinstance(run.protocol, ContinualSpec)
+    batch = run.recipe.batch_size, run.recipe.drop_last, run.seed if stream else None
+    return run.criterion, run.dataset, run.model, run.protocol, batch
 
 
 def _outcome(made: Plan, root: Path) -> Outcome:

@@ -13,9 +13,12 @@ from pathlib import Path
 
 
 class HugbenchError(Exception):
-    """Base of every error that hugbench raises on purpose."""
+    """Base of every error that hugbench raises on purpose; it may cross a process boundary."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.args), self.__dict__
 
 
 class UserError(HugbenchError):
@@ -108,6 +111,13 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
     folded = {candidate.lower(): candidate for candidate in reversed(candidates)}
     matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
+
+
+def _again(kind: type[HugbenchError], args: tuple[object, ...]) -> HugbenchError:
+    """An error of a kind, whatever its constructor asks for."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 def _shorten(text: str, limit: int = 120) -> str:

@@ -10,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
+os.environ.setdefault("HUGBENCH_EXECUTOR", "serial")  # tests of other executors name them
+
 
 @pytest.fixture(scope="session")
 def device() -> torch.device:

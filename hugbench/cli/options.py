@@ -62,3 +62,24 @@ def numbers_of(text: str, option: str, what: str) -> list[int]:
         raise UserError(
             f"not {what}", where=option, found=text, expected="whole numbers and commas, e.g. 0,1,2"
         ) from None
+
+
+def seconds_of(text: str, option: str) -> float:
+    """The seconds of a time as an option takes it: a number of seconds, or with s, m, h or d behind it.
+
+    Raises:
+        UserError: it is none, or not positive.
+    """
+    from hugbench.errors import UserError
+
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "s")
+    try:
+        seconds = float(number) * units[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise UserError(
+            "no time", where=option, found=text, expected="a positive time such as 90s, 30m or 12h"
+        )
+    return seconds

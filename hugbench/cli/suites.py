@@ -18,6 +18,7 @@ from hugbench.cli.options import (
     Setting,
     Smoke,
     SuiteName,
+    seconds_of,
     seeds_of,
 )
 from hugbench.cli.output import print_json, progress
@@ -36,15 +37,55 @@ def run(
         list[str],
         typer.Option(metavar="NAME", help="Log to tensorboard, wandb or mlflow as well. Repeatable."),
     ] = NO_LIST,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where runs happen: local (several processes), serial, ray or slurm.  "
+            "[default: HUGBENCH_EXECUTOR, or local]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Runs at a time. Local: a process for each GPU, or as many as pay."),
+    ] = None,
+    max_runs: Annotated[
+        int | None, typer.Option(metavar="N", help="Take up at most N runs, then end.")
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop at the next checkpoint after so long: 90, 90s, 30m, 12h."),
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray: of a running cluster, or auto.")
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None, typer.Option(metavar="N", help="Ray, Slurm: GPUs of a run; for Ray a fraction, too.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: where jobs run.")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Slurm: longest time of a job, which then goes on anew."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
     from rich.console import Console
 
     from hugbench import api
+    from hugbench.execution.where import executor as executor_of
     from hugbench.reporting.live import observer
     from hugbench.reporting.terminal import outcome_report
 
+    options = {
+        "workers": workers,
+        "ray_address": ray_address,
+        "gpus_per_run": gpus_per_run,
+        "partition": partition,
+        "time": None if time is None else seconds_of(time, "--time"),
+    }
+    where = executor_of(executor, options)
     console = Console(stderr=as_json)
     with observer(console.is_terminal, console) as watch:
         outcome = api.run(
@@ -57,6 +98,9 @@ def run(
             device=device,
             smoke=smoke,
             track=track,
+            executor=where,
+            max_runs=max_runs,
+            time_limit=None if time_limit is None else seconds_of(time_limit, "--time-limit"),
             observer=watch,
         )
     if as_json:
@@ -65,8 +109,14 @@ def run(
         outcome_report(
             outcome.comparison, outcome.failed, outcome.notes, outcome.folder, console, outcome.pictures
         )
+    if outcome.stopped:
+        left = len({p.run.run_id for p in outcome.plan.runs} - {*outcome.done, *outcome.failed})
+        sentence = f"stopped early ({outcome.stopped}): {left} runs are left; the same command goes on"
+        typer.echo(sentence, err=True)
     if outcome.failed:
         raise typer.Exit(3)
+    if outcome.stopped:
+        raise typer.Exit(130 if outcome.stopped == "interrupted" else 4)
 
 
 def plan(

@@ -9,11 +9,19 @@ GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
 
+_share: int | None = None
+
+
+def share(cpus: int) -> None:
+    """Tell this process, one of several, how many processors are its part."""
+    global _share
+    _share = cpus
+
+
 def available_cpus() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processors that this process may use: its part of those that it may run on."""
+    everything = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return everything if _share is None else min(everything, _share)
 
 
 def available_memory() -> int:

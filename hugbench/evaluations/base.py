@@ -54,6 +54,7 @@ class Setting:
         reference: gives the paired baseline's classifier at this moment (same data, protocol and seed),
             in evaluation mode on the device; None for the baseline itself or where there is none.
         tell: is called with a sentence of progress.
+        pause: is called where `scratch` holds all that is needed to go on; may raise, to stop there.
     """
 
     dataset: Dataset
@@ -67,6 +68,7 @@ class Setting:
     scratch: Path | None = None
     reference: Callable[[], Classifier | None] = lambda: None
     tell: Callable[[str], None] = lambda sentence: None
+    pause: Callable[[], None] = lambda: None
 
     @property
     def seen(self) -> Tensor | None:

@@ -9,12 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SuiteStarted:
-    """`pending` of `total` runs have work left; `done` were finished before."""
+    """`pending` of `total` runs have work left, and up to `workers` of them go on at a time."""
 
     suite: str
     total: int
     pending: int
     results: str
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,5 +91,14 @@ class Notice:
     text: str
 
 
-Event = SuiteStarted | RunStarted | EpochDone | Evaluated | RunDone | RunFailed | RunWaiting | Notice
+@dataclass(frozen=True)
+class Printed:
+    """A line that something within a worker, such as a loss of the user's own, wrote to its output."""
+
+    text: str
+
+
+Event = (
+    SuiteStarted | RunStarted | EpochDone | Evaluated | RunDone | RunFailed | RunWaiting | Notice | Printed
+)
 Observer = Callable[[Event], None]

@@ -12,6 +12,7 @@ from hugbench.criteria.build import build_criterion
 from hugbench.data.images import Dataset
 from hugbench.data.sources import load
 from hugbench.errors import UserError
+from hugbench.execution.threads import threads_for
 from hugbench.models import Classifier, build
 from hugbench.suite.continual import ContinualSpec, check_images
 from hugbench.suite.plan import Run
@@ -19,8 +20,11 @@ from hugbench.suite.plugins import EvaluationSpec
 from hugbench.suite.schema import DatasetSpec
 
 
-def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: Callable[[str], None]) -> None:
+def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: Callable[[str], None]) -> int:
     """Load the data and build the model of a run, so that bad input shows before anything starts.
+
+    Returns:
+        The CPU threads that the run will take.
 
     Raises:
         UserError: the data, the backbone, the criterion, the batch size or an evaluation does not fit.
@@ -34,7 +38,7 @@ def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: C
         check_images(run.protocol, run.recipe, counts, run.seed)
     else:
         _check_batches(run, dataset)
-    untrained(run, dataset)
+    return threads_of(run, untrained(run, dataset), dataset)
 
 
 def _check_batches(run: Run, dataset: Dataset) -> None:
@@ -52,6 +56,23 @@ def _check_batches(run: Run, dataset: Dataset) -> None:
             found=False,
             expected=f"true, or a batch_size that does not leave 1 of {len(dataset.train)} images over",
         )
+
+
+_threads: dict[tuple[object, ...], int] = {}
+
+
+def threads_of(run: Run, classifier: Classifier, dataset: Dataset) -> int:
+    """The CPU threads of a run, found once per process for all runs of one model and batch.
+
+    Args:
+        run: the run.
+        classifier: the run's, on the CPU.
+        dataset: the run's.
+    """
+    key = run.criterion, run.model, dataset.train.shape, len(dataset.classes), run.recipe.batch_size
+    if key not in _threads:
+        _threads[key] = threads_for(classifier, dataset.train.shape, run.recipe.batch_size)
+    return _threads[key]
 
 
 _loaded: dict[tuple[DatasetSpec, Path], Dataset] = {}

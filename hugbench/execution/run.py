@@ -6,10 +6,11 @@ import errno
 import json
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -17,11 +18,13 @@ import yaml
 from hugbench import registry
 from hugbench.data.images import Dataset
 from hugbench.errors import CorruptFile, UserError
+from hugbench.execution.control import Stopped
 from hugbench.execution.environment import environment
 from hugbench.execution.events import EpochDone, Notice, Observer, RunDone, RunFailed, RunStarted
 from hugbench.execution.measuring import measure, setting
-from hugbench.execution.preparation import dataset_of, untrained
-from hugbench.execution.threads import set_threads
+from hugbench.execution.place import Place
+from hugbench.execution.preparation import dataset_of, threads_of, untrained
+from hugbench.execution.schedule import Result
 from hugbench.models import Classifier, load_weights, save
 from hugbench.registry import load_target
 from hugbench.results.store import DAMAGED, RunFolder, Status
@@ -32,22 +35,22 @@ from hugbench.suite.plugins import EvaluationSpec
 from hugbench.training.checkpoint import read_epoch
 from hugbench.training.loop import EpochMetrics
 
-Result = Literal["done", "failed", "busy"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where runs find their data, leave their results and compute."""
-
-    data: Path
-    results: Path
-    device: torch.device
-
 
 def execute(
-    planned: PlannedRun, evaluations: tuple[EvaluationSpec, ...], place: Place, observe: Observer
+    planned: PlannedRun,
+    evaluations: tuple[EvaluationSpec, ...],
+    place: Place,
+    observe: Observer,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Result:
-    """Bring one run to its end; `busy` if another process is at it, or at the baseline that it needs.
+    """Bring one run to its end, or tell what is in the way.
+
+    Args:
+        planned: the run.
+        evaluations: what is asked of it.
+        place: where.
+        observe: is told what happens.
+        pause: is asked at every checkpoint, and between evaluations, whether to stop there.
 
     An error of the run (a loss that is not finite, a criterion that raises) is recorded and
     reported, and is no exception here.
@@ -60,7 +63,7 @@ def execute(
         with folder.lock() as mine:
             if not mine:
                 return "busy"
-            return _Work(planned, evaluations, place, folder, observe).finish()
+            return _Work(planned, evaluations, place, folder, observe, pause).finish()
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             raise UserError(
@@ -80,6 +83,7 @@ class _Work:
     place: Place
     folder: RunFolder
     observe: Observer
+    pause: Callable[[], bool]
 
     def finish(self) -> Result:
         run, begun = self.planned.run, time.monotonic()
@@ -88,7 +92,9 @@ class _Work:
         reused = status.state == "trained" and not missing
         try:
             if not reused and not self._work(status, missing):
-                return "busy"
+                return "waiting"
+        except Stopped:
+            return "stopped"
         except (UserError, OSError):
             raise
         except Exception as error:
@@ -108,7 +114,7 @@ class _Work:
         dataset = dataset_of(run.dataset, self.place.data, self._notify)
         classifier = untrained(run, dataset)
         if device.type == "cpu":
-            set_threads(classifier, dataset.train.shape, run.recipe.batch_size)
+            torch.set_num_threads(threads_of(run, classifier, dataset))
         classifier.to(device)
         if status.state != "trained":
             self._train(status, classifier, dataset)
@@ -131,8 +137,10 @@ class _Work:
                 scratch=self.folder.scratch(None if last else moment),
                 reference=partial(self._reference_at, moment, dataset),
                 tell=self._notify,
+                pause=self._stop_if_asked,
             )
             for question in at_moment:
+                self._stop_if_asked()
                 self.observe(measure(run, question, then, where, self.folder, status))
         return ready or not any(question.spec.paired for question in missing)
 
@@ -270,6 +278,16 @@ class _Work:
                 row.seconds,
             )
         )
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        """Called where all that is needed to go on is stored.
+
+        Raises:
+            Stopped: an end was asked for.
+        """
+        if self.pause():
+            raise Stopped
 
     def _failed(self, status: Status, error: Exception) -> None:
         """Record why the run ended; the traceback is kept beside it."""

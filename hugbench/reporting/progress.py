@@ -10,6 +10,7 @@ from hugbench.execution.events import (
     Evaluated,
     Event,
     Notice,
+    Printed,
     RunDone,
     RunFailed,
     RunStarted,
@@ -129,6 +130,8 @@ def in_words(event: Event, progress: Progress) -> str:
             return f"{run_name(event.label, event.seed)}: waiting for {event.holder}, which is at it"
         case Notice():
             return f"Note: {event.text}"
+        case Printed():
+            return event.text
         case Evaluated():
             return ""
 

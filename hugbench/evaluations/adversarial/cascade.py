@@ -146,6 +146,7 @@ class Cascade:
         batch_size: how many images at a time.
         device: the victim's.
         tell: is called with a sentence of progress.
+        pause: is called after every batch, when the ledger holds it; may raise, to stop there.
     """
 
     victim: Victim
@@ -157,6 +158,7 @@ class Cascade:
     batch_size: int
     device: torch.device
     tell: Callable[[str], None] = lambda sentence: None
+    pause: Callable[[], None] = lambda: None
 
     def run(self, clean: Clean) -> tuple[dict[tuple[str, str], Standing], list[dict[str, Any]]]:
         """How every image stands, by label and eps, and what every stage cost, as plain data."""
@@ -203,6 +205,7 @@ class Cascade:
                 found.append(answers)
                 tried = min(len(found) * self.batch_size, len(left))
                 self.tell(f"{stage.name} at {trial.norm} {trial.eps}: {tried:,} of {len(left):,} images")
+                self.pause()
         return Answers.joined(found)
 
     def _batch(

@@ -126,7 +126,16 @@ class _Work:
         labels = tuple(dict.fromkeys(rung.label for rung in self.asked))
         tell = _sparsely(setting.tell)
         cascade = Cascade(
-            victim, stages, labels, self.eps, ledger, self.seed, setting.batch_size, setting.device, tell
+            victim,
+            stages,
+            labels,
+            self.eps,
+            ledger,
+            self.seed,
+            setting.batch_size,
+            setting.device,
+            tell,
+            setting.pause,
         )
         standings, costs = cascade.run(clean)
         least = {eps: worst([standings[label, eps] for label in labels]) for eps in self.eps}

@@ -211,7 +211,7 @@ def test_a_run_waits_for_its_baseline(planted: Path) -> None:
     def carry_out(planned: PlannedRun) -> str:
         return execute(planned, plan.evaluations, place, lambda event: None)
 
-    assert carry_out(hug) == "busy"
+    assert carry_out(hug) == "waiting"
     assert RunFolder(results, hug.run.run_id).status().state == "trained"
     assert carry_out(baseline) == "done"
     assert carry_out(hug) == "done"

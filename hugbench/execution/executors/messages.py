@@ -1,0 +1,49 @@
+"""What the driver and a worker of the local pool say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hugbench.execution.events import Event
+from hugbench.execution.place import Place
+from hugbench.execution.schedule import Result
+from hugbench.suite.plan import PlannedRun
+from hugbench.suite.plugins import EvaluationSpec
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The first message to a worker: where to import from, what is asked of runs, where they lie."""
+
+    path: tuple[str, ...]
+    evaluations: tuple[EvaluationSpec, ...]
+    place: Place
+    cpus: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """To a worker: end at the next checkpoint."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From a worker: everything is imported."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """From a worker: an attempt at a run has ended."""
+
+    result: Result
+
+
+@dataclass(frozen=True)
+class Raised:
+    """From a worker: an error that concerns every run, such as a full disk."""
+
+    error: Exception
+
+
+ToWorker = PlannedRun | Stop
+FromWorker = Ready | Event | Ended | Raised

@@ -1,0 +1,106 @@
+"""The executors by name, and what each lets a user choose. Imports neither torch nor Ray nor submitit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field, ValidationError
+
+from hugbench.errors import UserError, nearest
+from hugbench.types import Frozen, Positive, PositiveInt
+
+
+class Where(Frozen):
+    """An executor and its options; `target` is its function, see `hugbench.execution.executors`."""
+
+    name: ClassVar[str]
+    target: ClassVar[str]
+
+
+class Serial(Where):
+    """One run after the other, in this process."""
+
+    name = "serial"
+    target = "hugbench.execution.executors.serial:serial"
+
+
+class Local(Where):
+    """Several processes on this machine, one for each GPU, or as many on the CPU as pay."""
+
+    name = "local"
+    target = "hugbench.execution.executors.local:local"
+
+    workers: PositiveInt | None = Field(
+        None, description="processes; null: one for each GPU, or as many as pay"
+    )
+
+
+class Ray(Where):
+    """A Ray cluster: one that runs, or a local one that is started and stopped again."""
+
+    name = "ray"
+    target = "hugbench.execution.executors.ray:ray"
+
+    ray_address: str | None = Field(
+        None, description="of a running cluster, or auto; null starts a local one"
+    )
+    gpus_per_run: Positive | None = Field(None, description="GPUs of a run, a fraction too; null: 1 on GPUs")
+    workers: PositiveInt | None = Field(
+        None, description="runs at a time at most; null: as many as have room"
+    )
+
+
+class Slurm(Where):
+    """An array of Slurm jobs, a run each."""
+
+    name = "slurm"
+    target = "hugbench.execution.executors.slurm:slurm"
+
+    partition: str | None = Field(None, description="Slurm's partition; null: its default")
+    time: Positive = Field(
+        4 * 3600.0, description="seconds that a job may take; then it is requeued and goes on"
+    )
+    gpus_per_run: PositiveInt | None = Field(None, description="GPUs of a job; null: 1 on GPUs")
+    workers: PositiveInt = Field(256, description="jobs of the array that may run at a time")
+
+
+EXECUTORS: dict[str, type[Where]] = {kind.name: kind for kind in (Serial, Local, Ray, Slurm)}
+
+
+def executor(name: str | None, options: Mapping[str, Any] | None = None) -> Where:
+    """The executor of a name with its options; those that are None keep their defaults.
+
+    Without a name it is the one that HUGBENCH_EXECUTOR names, or local.
+
+    Raises:
+        UserError: no such executor, an option that it does not take, or a value that it does not.
+    """
+    where = "HUGBENCH_EXECUTOR" if name is None else "--executor"
+    name = name or os.environ.get("HUGBENCH_EXECUTOR") or "local"
+    if name not in EXECUTORS:
+        raise UserError(
+            "unknown executor",
+            where=where,
+            found=name,
+            expected=f"one of: {', '.join(EXECUTORS)}",
+            nearest=nearest(name, EXECUTORS),
+        )
+    kind = EXECUTORS[name]
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    for key in given:
+        if key not in kind.model_fields:
+            takers = [other for other, spec in EXECUTORS.items() if key in spec.model_fields]
+            raise UserError(
+                f"is no option of --executor {name}",
+                where=f"--{key.replace('_', '-')}",
+                found=given[key],
+                expected=f"--executor {' or '.join(takers)}" if takers else None,
+            )
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise UserError(first["msg"], where=f"--{key.replace('_', '-')}", found=given[key]) from None
