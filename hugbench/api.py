@@ -373,9 +373,9 @@ def _carry_out(
     if place.device.type != "cpu":
         threads = {}
     chosen = pending[:max_runs]
-    observer(SuiteStarted(made.suite, len(distinct), len(chosen), str(root)))
     by_run = {p.run.run_id: threads.get(_checked(p.run), 1) for p in chosen}
     work = Work(tuple(chosen), made.evaluations, place, by_run)
+    observer(SuiteStarted(made.suite, len(distinct), len(chosen), str(root), where.at_once(work)))
     tally: Tally = load_target(where.target)(where, work, control, observer)
     if tally.left:
         return control.why

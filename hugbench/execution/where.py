@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
 from hugbench.errors import UserError, nearest
+from hugbench.registry import load_target
 from hugbench.types import Frozen, Positive, PositiveInt
+
+if TYPE_CHECKING:
+    from hugbench.execution.schedule import Work
 
 
 class Where(Frozen):
@@ -17,6 +21,10 @@ class Where(Frozen):
 
     name: ClassVar[str]
     target: ClassVar[str]
+
+    def at_once(self, work: Work) -> int:
+        """How many of the runs go on at a time, at most, as far as is known before they start."""
+        return 1
 
 
 class Serial(Where):
@@ -36,6 +44,10 @@ class Local(Where):
         None, description="processes; null: one for each GPU, or as many as pay"
     )
 
+    def at_once(self, work: Work) -> int:
+        """See `Where.at_once`."""
+        return len(load_target("hugbench.execution.executors.local:seats_for")(self, work))
+
 
 class Ray(Where):
     """A Ray cluster: one that runs, or a local one that is started and stopped again."""
@@ -51,6 +63,10 @@ class Ray(Where):
         None, description="runs at a time at most; null: as many as have room"
     )
 
+    def at_once(self, work: Work) -> int:
+        """See `Where.at_once`; the room on the cluster is not known."""
+        return min(self.workers or len(work.runs), len(work.runs))
+
 
 class Slurm(Where):
     """An array of Slurm jobs, a run each."""
@@ -64,6 +80,10 @@ class Slurm(Where):
     )
     gpus_per_run: PositiveInt | None = Field(None, description="GPUs of a job; null: 1 on GPUs")
     workers: PositiveInt = Field(256, description="jobs of the array that may run at a time")
+
+    def at_once(self, work: Work) -> int:
+        """See `Where.at_once`."""
+        return min(self.workers, len(work.runs))
 
 
 EXECUTORS: dict[str, type[Where]] = {kind.name: kind for kind in (Serial, Local, Ray, Slurm)}
