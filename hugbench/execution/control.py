@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 INTERRUPTED = "interrupted"
@@ -53,24 +54,34 @@ class Control:
         Signals are for the main thread to handle; in another one nothing changes.
 
         Args:
-            tell: is called with a sentence at the first.
+            tell: is called with a sentence at the first, from a thread of its own: a signal may come in
+                the middle of whatever this one is printing.
 
         Raises:
             KeyboardInterrupt: at the second.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        sentences: SimpleQueue[str | None] = SimpleQueue()
 
         def heard(number: int, frame: FrameType | None) -> None:
             if self._why == INTERRUPTED:
                 raise KeyboardInterrupt
             self._why = INTERRUPTED
-            tell("stopping at the next checkpoint; once more stops at once")
+            sentences.put("stopping at the next checkpoint; once more stops at once")
 
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        def teller() -> None:
+            while sentence := sentences.get():
+                tell(sentence)
+
+        thread = threading.Thread(target=teller, daemon=True)
+        thread.start()
         before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler or signal.SIG_DFL)
+            sentences.put(None)
+            thread.join()

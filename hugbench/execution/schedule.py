@@ -159,7 +159,8 @@ class Schedule:
             self._told.add(run.run_id)
             holder_name = RunFolder(self._work.place.results, run.run_id).holder()
             self._observe(RunWaiting(run.run_id, planned.label, run.seed, holder_name))
-        self._aside[run.run_id] = planned, result, self._clock() + POLL_SECONDS
+        soon = result == "waiting" and reference is not None and self._ours(reference.run_id)
+        self._aside[run.run_id] = planned, result, self._clock() + (0.0 if soon else POLL_SECONDS)
 
     def _recall(self) -> None:
         """Make ready again what was put aside and may now get on; it comes last."""
@@ -167,7 +168,7 @@ class Schedule:
             reference = None if result == "busy" or planned.reference is None else planned.reference.run_id
             if reference is not None and self._ours(reference):
                 continue
-            if reference in (*self.tally.done, *self.tally.failed) or self._clock() >= when:
+            if self._clock() >= when:
                 del self._aside[run_id]
                 self._ready[run_id] = planned
 

@@ -46,7 +46,7 @@ class Local(Where):
 
     def at_once(self, work: Work) -> int:
         """See `Where.at_once`."""
-        return len(load_target("hugbench.execution.executors.local:seats_for")(self, work))
+        return len(load_target("hugbench.execution.executors.seats:seats_for")(self, work))
 
 
 class Ray(Where):

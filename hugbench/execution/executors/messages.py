@@ -13,9 +13,8 @@ from hugbench.suite.plugins import EvaluationSpec
 
 @dataclass(frozen=True)
 class Setup:
-    """The first message to a worker: where to import from, what is asked of runs, where they lie."""
+    """The first message to a worker: what is asked of runs, where they lie, its part of the processors."""
 
-    path: tuple[str, ...]
     evaluations: tuple[EvaluationSpec, ...]
     place: Place
     cpus: int

@@ -1,38 +1,44 @@
-"""A process of the local pool: `python -m hugbench.execution.executors.worker DESCRIPTOR`.
+"""A process of the local pool: `python -P -m hugbench.execution.executors.worker DESCRIPTOR`.
 
 A fresh interpreter, not a fork: no thread, lock or GPU context of the driver's comes along, and the
 driver's main module is not run again. It ends with the driver, however that ends: the pipe closes.
+What it prints, from Python or from C, goes through its descriptors 1 and 2 to the driver.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import traceback
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from typing import NoReturn
 
-from hugbench.execution.events import Event, Printed
+from hugbench.errors import HugbenchError
+from hugbench.execution.events import Event
 from hugbench.execution.executors.messages import Ended, FromWorker, Raised, Ready, Setup, Stop
 from hugbench.suite.plan import PlannedRun
 
 
 def main() -> None:
     """Carry out runs until the driver hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the driver hears them, and says what to do
+        signal.signal(number, signal.SIG_IGN)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     driver = _Driver(Connection(int(sys.argv[1])))
-    setup = driver.setup()
-    sys.path[:] = setup.path
-    sys.stdout = sys.stderr = _Lines(driver.say)
+    sys.path[:], pickled = driver.beginning()
+    driver.listen()
+    setup: Setup = pickle.loads(pickled)  # imports torch
     from hugbench.data import machine
     from hugbench.execution.run import execute
 
     machine.share(setup.cpus)
-    driver.listen()
     driver.say(Ready())
     while True:
         planned = driver.runs.get()
@@ -58,13 +64,12 @@ class _Driver:
         self.runs: SimpleQueue[PlannedRun] = SimpleQueue()
         self.stop = threading.Event()
 
-    def setup(self) -> Setup:
-        """The first message."""
+    def beginning(self) -> tuple[tuple[str, ...], bytes]:
+        """The first messages: where to import from, and a pickled `Setup`."""
         try:
-            setup: Setup = self._connection.recv()
+            return self._connection.recv(), self._connection.recv_bytes()
         except (EOFError, OSError):
-            os._exit(1)
-        return setup
+            _end()
 
     def listen(self) -> None:
         """From now on hear what the driver says."""
@@ -76,44 +81,43 @@ class _Driver:
             with self._speaking:
                 self._connection.send(message)
         except OSError:
-            os._exit(1)
+            _end()
 
     def _hear(self) -> None:
         while True:
             try:
                 message = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(1)
+                _end()
             if isinstance(message, Stop):
                 self.stop.set()
             else:
                 self.runs.put(message)
 
 
-class _Lines(io.TextIOBase):
-    """Standard output and error of a worker: whole lines, for the driver to show."""
-
-    def __init__(self, say: Callable[[Printed], None]) -> None:
-        self._say, self._rest = say, ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            if line.strip():
-                self._say(Printed(line))
-        return len(text)
+def _end() -> NoReturn:
+    """End at once, and all processes that this one has started: they hold its files and locks, too."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or its text where it cannot be pickled."""
+    """The error with its traceback, or its text where the driver may have no such class."""
+    told = error
+    if type(error).__module__ not in ("builtins", "hugbench.errors") or not _survives(error):
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+    if not isinstance(told, HugbenchError):
+        told.add_note("In the worker:\n" + "".join(traceback.format_exception(error)))
+    return told
+
+
+def _survives(error: Exception) -> bool:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        return False
+    return True
 
 
 if __name__ == "__main__":
