@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -50,6 +55,24 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     from hugbench.reporting.tables import simple_table
 
     Console().print(simple_table(title, columns, rows))
+
+
+@contextmanager
+def kept_for_json(as_json: bool) -> Iterator[None]:
+    """Inside, where JSON is asked for, what is printed goes to standard error: from a loss, from C, too."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def print_json(value: Any) -> None:

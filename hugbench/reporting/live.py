@@ -19,6 +19,9 @@ from hugbench.reporting.tables import duration
 LINE_SECONDS = 10.0
 """Plain lines tell of epochs at most this often."""
 
+OTHER_LINES = 4
+"""Of a terminal, beside runs' bars: the suite's bar, how many are not shown, the time left, the cursor."""
+
 
 class PlainLines:
     """One line for everything that happens, for logs and pipes; epochs at most every ten seconds.
@@ -94,11 +97,15 @@ class LiveDisplay:
         bars.add_column(no_wrap=True)
         bars.add_column(ratio=1)
         bars.add_column(no_wrap=True, justify="right")
-        behind, running = self._progress.behind, list(self._progress.running.values())
-        _add_bar(bars, suite.suite, behind, suite.total, "runs")
-        for run in running:
-            _add_bar(bars, run.name, run.done, run.epochs, "epochs")
-        lines = [figures(run.last) for run in running if run.last]
+        _add_bar(bars, suite.suite, self._progress.behind, suite.total, "runs")
+        running = list(self._progress.running.values())
+        shown = running[: max(1, self._console.size.height - OTHER_LINES)]
+        for run in shown:
+            loss = f"loss {run.last.loss:.4g}   " if run.last and len(running) > 1 else ""
+            _add_bar(bars, run.name, run.done, run.epochs, "epochs", loss)
+        lines = [figures(run.last) for run in running if run.last] if len(running) == 1 else []
+        if len(shown) < len(running):
+            lines.append(f"and {len(running) - len(shown)} more")
         return Group(bars, *[Text(line, style="dim") for line in [*lines, self._time_left()]])
 
     def _time_left(self) -> str:
@@ -116,8 +123,8 @@ def observer(stream_is_terminal: bool, console: Console) -> LiveDisplay | PlainL
     return LiveDisplay(console) if live else PlainLines(console)
 
 
-def _add_bar(bars: Table, name: str, done: int, total: int, unit: str) -> None:
-    bars.add_row(Text(name), ProgressBar(total=total, completed=done), Text(f"{done}/{total} {unit}"))
+def _add_bar(bars: Table, name: str, done: int, total: int, unit: str, before: str = "") -> None:
+    bars.add_row(Text(name), ProgressBar(total=total, completed=done), Text(f"{before}{done}/{total} {unit}"))
 
 
 def _style(event: Event) -> str:

@@ -40,6 +40,7 @@ class Progress:
         headlines: first number of each run's first evaluation, in words, by id.
         finished: runs that were completed in this session.
         failed: runs that failed in this session.
+        at_once: the most runs that were going on at a time.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class Progress:
         self.headlines: dict[str, str] = {}
         self.finished = 0
         self.failed = 0
+        self.at_once = 0
         self._epochs = 0
         self._epoch_seconds = 0.0
         self._other_seconds = 0.0
@@ -68,6 +70,7 @@ class Progress:
                 name = run_name(event.label, event.seed)
                 self.running[event.run_id] = Running(name, event.epochs, event.first_epoch)
                 self._usual_epochs = event.epochs
+                self.at_once = max(self.at_once, len(self.running))
             case EpochDone():
                 self._epoch(event)
             case Evaluated():
@@ -82,19 +85,27 @@ class Progress:
                 self.failed += 1
 
     def seconds_left(self) -> float | None:
-        """Estimate for all that is pending, one run after the other; None before the first epoch.
+        """Estimate for all that is pending; None before the first epoch.
 
         Every epoch is taken to last as long as the mean of those finished, every run that has not
-        started to have as many as the last one that has, and to need as much beside training.
+        started to have as many as the last one that has, and to need as much beside training. As many
+        runs go on at a time as there are workers or, once one is finished, as ever were; it takes at
+        least as long as the one with the most epochs left.
         """
         if self.suite is None or not self._epochs:
             return None
         left = self.suite.pending - self.finished - self.failed
-        in_training = list(self.running.values())
-        epochs = sum(run.epochs - run.done for run in in_training)
-        epochs += max(0, left - len(in_training)) * self._usual_epochs
+        in_training = [run.epochs - run.done for run in self.running.values()]
+        epochs = in_training + max(0, left - len(in_training)) * [self._usual_epochs]
         beside = self._other_seconds / self.finished if self.finished else 0.0
-        return epochs * self._epoch_seconds / self._epochs + left * beside
+        each = [count * self._epoch_seconds / self._epochs + beside for count in epochs]
+        return max([sum(each) / self._parallel(left), *each], default=0.0)
+
+    def _parallel(self, left: int) -> int:
+        """How many of the runs that are left go on at a time."""
+        assert self.suite is not None
+        workers = self.suite.workers if not self.finished else min(self.suite.workers, self.at_once)
+        return max(1, min(workers, left))
 
     def _epoch(self, event: EpochDone) -> None:
         self._epochs += 1
@@ -157,7 +168,9 @@ def _beginning(event: SuiteStarted) -> str:
     if not event.pending:
         return f"{event.suite}: {runs}, nothing left to do"
     done = event.total - event.pending
-    return f"{event.suite}: {runs}, {f'{done:,} done before, ' if done else ''}results in {event.results}"
+    before = f"{done:,} done before, " if done else ""
+    parallel = f"up to {event.workers:,} at a time, " if event.workers > 1 else ""
+    return f"{event.suite}: {runs}, {before}{parallel}results in {event.results}"
 
 
 def _count(progress: Progress) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from hugbench.data.machine import available_cpus
 from hugbench.errors import HugbenchError
 from hugbench.execution.control import Control
-from hugbench.execution.events import Observer, Printed
+from hugbench.execution.events import Notice, Observer, Printed
 from hugbench.execution.executors.messages import Ended, Raised, Ready, Setup, Stop
 from hugbench.execution.executors.process import Worker
-from hugbench.execution.executors.seats import Seat, seats_for
+from hugbench.execution.executors.seats import Seat, bound, seats_for
 from hugbench.execution.executors.serial import serial
 from hugbench.execution.schedule import POLL_SECONDS, Schedule, Tally, Work
 from hugbench.execution.where import Local, Where
@@ -33,6 +33,8 @@ def local(where: Where, work: Work, control: Control, observe: Observer) -> Tall
     """
     assert isinstance(where, Local)
     seats = seats_for(where, work)
+    if (loss := bound(work)) and len(work.runs) > 1:
+        observe(Notice(f"{loss} is known in this process only: the runs stay in it, one after the other"))
     if len(seats) == 1:
         return serial(where, work, control, observe)
     pool = _Pool(seats, work, control, observe)

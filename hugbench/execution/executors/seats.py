@@ -29,15 +29,21 @@ def seats_for(where: Local, work: Work) -> list[Seat]:
 
     One for each GPU that `--device auto` or `cuda` means. On the CPU as many as there are processors
     for runs of the fewest threads among the work, and memory for; they share the processors.
-    `where.workers` decides instead, if it is given.
+    `where.workers` decides instead, if it is given. One, where a loss is known in this process only.
     """
-    cpus, runs = available_cpus(), max(1, len(work.runs))
+    cpus, runs = available_cpus(), 1 if bound(work) else max(1, len(work.runs))
     if work.place.device.type == "cpu":
         least = min(work.threads.values(), default=1)
         pays = max(1, min(cpus // least, available_memory() // WORKER_MEMORY))
         return _shared(min(where.workers or pays, runs), cpus, [None])
     gpus: Sequence[str | None] = _gpus() if work.place.device == torch.device("cuda") else [None]
     return _shared(min(where.workers or len(gpus), runs), cpus, gpus)
+
+
+def bound(work: Work) -> str | None:
+    """A loss that other processes cannot import, such as one of a notebook's cell; None without."""
+    targets = (planned.run.criterion.target for planned in work.runs)
+    return next((target for target in targets if target.startswith("__main__.")), None)
 
 
 def _shared(count: int, cpus: int, gpus: Sequence[str | None]) -> list[Seat]:
