@@ -1,4 +1,9 @@
-"""Decoded data sets, kept beside their files: `ROOT/.hugbench/NAME.safetensors`, memory-mapped."""
+"""Decoded data sets, kept beside their files: `ROOT/.hugbench/NAME.safetensors`, memory-mapped.
+
+The mapping is private and nothing writes to it: all processes share the pages of one file. Where that
+cannot be written, a temporary file without a name takes its place, for this process and the workers
+that inherit its descriptor; no kill leaves it behind.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,12 @@ import hashlib
 import json
 import math
 import mmap
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -21,6 +28,8 @@ FOLDER = ".hugbench"
 
 _TYPES = {"U8": torch.uint8, "I64": torch.int64}
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
+
+_unnamed: dict[Path, int] = {}
 
 
 @dataclass(frozen=True)
@@ -58,18 +67,56 @@ def cached(path: Path, fingerprint: str, make: Callable[[], Entry], notify: Call
         return found
     entry = make()
     try:
-        _write(path, fingerprint, entry)
+        with atomic(path) as stream:
+            _write(stream, fingerprint, entry)
     except OSError as error:
         notify(f"{path.parent}: cannot be written ({error.strerror}); the images are decoded again next time")
-    return entry
+        if not _set_aside(path, fingerprint, entry):
+            return entry
+    try:
+        return _read(path, fingerprint) or entry
+    except CorruptFile as error:
+        notify(str(error))
+        return entry
 
 
-def _write(path: Path, fingerprint: str, entry: Entry) -> None:
+def unnamed() -> dict[Path, int]:
+    """Descriptors of the files that take the place of those that could not be written, by their paths."""
+    return dict(_unnamed)
+
+
+def inherit(files: Mapping[Path, int]) -> None:
+    """Use what `unnamed` gave in the process that started this one, and left open for it."""
+    _unnamed.update(files)
+
+
+def _set_aside(path: Path, fingerprint: str, entry: Entry) -> bool:
+    """Write an entry to a file without a name, if there is room for one."""
+    try:
+        with tempfile.TemporaryFile() as stream:
+            _write(stream, fingerprint, entry)
+            stream.flush()
+            before, _unnamed[path] = _unnamed.get(path), os.dup(stream.fileno())
+        if before is not None:
+            os.close(before)
+    except OSError:
+        return False
+    return True
+
+
+def _write(stream: BinaryIO, fingerprint: str, entry: Entry) -> None:
     """Write the format of safetensors from the tensors' own memory: no copy of the set is made."""
-    with atomic(path) as stream:
-        stream.write(_header(fingerprint, entry))
-        for _, tensor in _in_order(entry):
-            stream.write(tensor.numpy().data)
+    stream.write(_header(fingerprint, entry))
+    for _, tensor in _in_order(entry):
+        stream.write(tensor.numpy().data)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """The file's content, private to this process where it is changed."""
+    if path in _unnamed:
+        return mmap.mmap(_unnamed[path], 0, access=mmap.ACCESS_COPY)
+    with path.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def _read(path: Path, fingerprint: str) -> Entry | None:
@@ -81,8 +128,7 @@ def _read(path: Path, fingerprint: str) -> Entry | None:
         CorruptFile: it is not, to the bit, what would be written for what was read.
     """
     try:
-        with path.open("rb") as stream:
-            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        content = _mapped(path)
         start = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(content[8:start])
         metadata = header.pop("__metadata__")

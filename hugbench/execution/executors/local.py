@@ -5,6 +5,7 @@ from __future__ import annotations
 from multiprocessing.connection import wait
 from typing import Any
 
+from hugbench.data.cache import unnamed
 from hugbench.data.machine import available_cpus
 from hugbench.errors import HugbenchError
 from hugbench.execution.control import Control
@@ -87,7 +88,7 @@ class _Pool:
 
     def _start(self) -> Worker:
         seat = self._empty[-1]
-        worker = Worker(seat, Setup(self._work.evaluations, self._work.place, seat.cpus))
+        worker = Worker(seat, Setup(self._work.evaluations, self._work.place, seat.cpus, unnamed()))
         self._empty.pop()
         self._workers.append(worker)
         return worker

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hugbench.execution.events import Event
 from hugbench.execution.place import Place
@@ -13,11 +15,19 @@ from hugbench.suite.plugins import EvaluationSpec
 
 @dataclass(frozen=True)
 class Setup:
-    """The first message to a worker: what is asked of runs, where they lie, its part of the processors."""
+    """The first message to a worker.
+
+    Attributes:
+        evaluations: asked of each run.
+        place: data, results and device.
+        cpus: its part of the processors.
+        unnamed: data that it shares, see `hugbench.data.cache.unnamed`.
+    """
 
     evaluations: tuple[EvaluationSpec, ...]
     place: Place
     cpus: int
+    unnamed: Mapping[Path, int]
 
 
 @dataclass(frozen=True)

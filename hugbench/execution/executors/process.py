@@ -56,7 +56,7 @@ class Worker:
             self._process = subprocess.Popen(
                 # -P: the current folder is imported from only where the driver does
                 [sys.executable, "-P", "-m", "hugbench.execution.executors.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *setup.unnamed.values()],
                 env={**os.environ, **visible, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

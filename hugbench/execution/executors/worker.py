@@ -35,10 +35,11 @@ def main() -> None:
     sys.path[:], pickled = driver.beginning()
     driver.listen()
     setup: Setup = pickle.loads(pickled)  # imports torch
-    from hugbench.data import machine
+    from hugbench.data import cache, machine
     from hugbench.execution.run import execute
 
     machine.share(setup.cpus)
+    cache.inherit(setup.unnamed)
     driver.say(Ready())
     while True:
         planned = driver.runs.get()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
-from hugbench.data.cache import Entry, cached
+from hugbench.data.cache import Entry, cached, unnamed
 
 
 class Source:
@@ -89,10 +92,51 @@ def test_every_truncation_is_noticed_and_mended(tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_written_it_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    source = Source()
-    assert_same(source.get(tmp_path / "file" / "set.safetensors"), Source()())
+    path, source = tmp_path / "file" / "set.safetensors", Source()
+    assert_same(source.get(path), Source()())
     (said,) = source.said
     assert "file: cannot be written (" in said
+    assert_same(source.get(path), Source()())
+    assert source.made == 1, "made again in the same process"
+    assert_same(source.get(path, "two"), Source()())
+    assert source.made == 2
+
+
+READ = """\
+import sys
+from pathlib import Path
+from hugbench.data import cache
+path = Path(sys.argv[1])
+cache.inherit({path: int(sys.argv[2])})
+found = cache.cached(path, "one", lambda: sys.exit("made again"), sys.exit)
+print(found.checksum, found.tensors["images"].sum().item())
+"""
+
+
+def test_a_worker_inherits_what_could_not_be_written_and_nothing_stays(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    path, source = tmp_path / "file" / "set.safetensors", Source()
+    expected = source.get(path)
+    descriptor = unnamed()[path]
+    read = subprocess.run(
+        [sys.executable, "-c", READ, str(path), str(descriptor)],
+        pass_fds=[descriptor],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert read.stdout.split() == ["checksum", "0", str(expected.tensors["images"].sum().item())], read.stderr
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_where_there_is_no_room_at_all_it_goes_on(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    path, source = tmp_path / "file" / "set.safetensors", Source()
+    assert_same(source.get(path), Source()())
+    assert path not in unnamed()
 
 
 def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch) -> None:

@@ -185,6 +185,7 @@ def test_a_damaged_cache_is_told_and_mended(tmp_path: Path, resident: str) -> No
     (cache,) = (tmp_path / ".hugbench").iterdir()
     whole = cache.read_bytes()
     for damaged in (whole[:-9], whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:]):
+        cache.unlink()  # `before` is mapped from it
         cache.write_bytes(damaged)
         said: list[str] = []
         assert_same(get("set", tmp_path, said, resident=resident), before)
