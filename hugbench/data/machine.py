@@ -19,9 +19,12 @@ def share(cpus: int) -> None:
 
 
 def available_cpus() -> int:
-    """Processors that this process may use: its part of those that it may run on."""
+    """Processors that this process may use: its part of those that it may run on.
+
+    Where its control group, a container's for one, has time for fewer, that many.
+    """
     everything = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return everything if _share is None else min(everything, _share)
+    return max(1, min([everything, *_group_shares(), *([] if _share is None else [_share])]))
 
 
 def available_memory() -> int:
@@ -41,10 +44,20 @@ def available_memory() -> int:
 
 def _group_limits() -> list[int]:
     """Limits in bytes of the control group (version 2) of this process and of those above it."""
+    return [int(limit) for limit in _of_groups("memory.max") if limit.isdigit()]
+
+
+def _group_shares() -> list[int]:
+    """Processors whose time the control groups of this process have, parts of one rounded up."""
+    pairs = [quota.split() for quota in _of_groups("cpu.max")]
+    return [-(-int(time) // int(period)) for time, period in pairs if time.isdigit()]
+
+
+def _of_groups(name: str) -> list[str]:
+    """What a file says in the control group of this process and in those above it, where it is."""
     try:
         own = GROUPS / MEMBERSHIP.read_text().strip().rpartition("::/")[2]
-        files = [group / "memory.max" for group in (own, *own.parents)]
-        limits = [file.read_text().strip() for file in files if file.is_file()]
+        files = [group / name for group in (own, *own.parents)]
+        return [file.read_text().strip() for file in files if file.is_file()]
     except OSError:
         return []
-    return [int(limit) for limit in limits if limit.isdigit()]
