@@ -63,6 +63,10 @@ class _Pool:
             self._listen()
             if self._control.stopping():
                 self._stop()
+        workers = list(self._workers)
+        self.close()
+        for worker in workers:
+            self._show(worker)
         return self._schedule.tally
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ What it prints, from Python or from C, goes through its descriptors 1 and 2 to t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
 import pickle
@@ -44,11 +45,12 @@ def main() -> None:
     while True:
         planned = driver.runs.get()
         try:
-            driver.say(
-                Ended(execute(planned, setup.evaluations, setup.place, driver.say, driver.stop.is_set))
-            )
+            result = execute(planned, setup.evaluations, setup.place, driver.say, driver.stop.is_set)
         except Exception as error:
             driver.say(Raised(_portable(error)))
+            continue
+        ctypes.CDLL(None).fflush(None)
+        driver.say(Ended(result))
 
 
 class _Driver:

@@ -76,12 +76,11 @@ def test_it_is_told_from_another_thread_even_where_this_one_holds_what_telling_n
         with console:
             told.append((sentence, threading.current_thread() is threading.main_thread()))
 
-    with control.listening(tell):
-        with console:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0)
-            assert control.stopping()
-            assert told == []
+    with control.listening(tell), console:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+        assert control.stopping()
+        assert told == []
     assert [mine for _, mine in told] == [False]
 
 
