@@ -54,7 +54,7 @@ app.command()(describing.doctor)
 
 
 def main() -> None:
-    """Entry point: user errors in a line, exit code 2; an interruption is 130."""
+    """Entry point: user errors in a line, exit code 2."""
     from hugbench.errors import HugbenchError
 
     try:
@@ -62,9 +62,6 @@ def main() -> None:
     except HugbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)

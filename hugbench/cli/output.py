@@ -58,6 +58,16 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, an interruption is a sentence and exit code 130; Typer would leave it at the code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from what is finished", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
 def kept_for_json(as_json: bool) -> Iterator[None]:
     """Inside, where JSON is asked for, what is printed goes to standard error: from a loss, from C, too."""
     if not as_json:

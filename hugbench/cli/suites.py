@@ -21,7 +21,7 @@ from hugbench.cli.options import (
     seconds_of,
     seeds_of,
 )
-from hugbench.cli.output import kept_for_json, print_json, progress
+from hugbench.cli.output import interruptible, kept_for_json, print_json, progress
 
 
 def run(
@@ -87,7 +87,7 @@ def run(
     }
     where = executor_of(executor, options)
     console = Console(stderr=as_json)
-    with kept_for_json(as_json), observer(console.is_terminal, console) as watch:
+    with interruptible(), kept_for_json(as_json), observer(console.is_terminal, console) as watch:
         outcome = api.run(
             suite,
             settings=settings,
