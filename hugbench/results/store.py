@@ -38,6 +38,8 @@ class Status:
         error: why the run failed.
         seconds: of training, summed over resumptions.
         notes: sentences of evaluations, by key.
+        took: seconds of evaluations, by key, summed over resumptions.
+        stamps: size in bytes and time of the last change (ns) of every finished file when it was sealed.
     """
 
     state: State = "pending"
@@ -46,6 +48,8 @@ class Status:
     error: str | None = None
     seconds: float = 0.0
     notes: dict[str, list[str]] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)
+    stamps: dict[str, list[int]] = field(default_factory=dict)
 
     def lacks(self, keys: list[str]) -> bool:
         """Whether anything of training or of these evaluations is missing."""
@@ -97,9 +101,10 @@ class RunFolder:
         write_atomic(self.path / "status.json", (json.dumps(asdict(status), indent=1) + "\n").encode())
 
     def sealed(self, status: Status, *paths: Path) -> None:
-        """Note the checksums of finished files in `status`."""
+        """Note the checksums of finished files in `status`, and their stamps."""
         for path in paths:
-            status.files[path.relative_to(self.path).as_posix()] = file_sha256(path)
+            name = path.relative_to(self.path).as_posix()
+            status.files[name], status.stamps[name] = file_sha256(path), _stamp(path)
 
     def damaged(self, status: Status, path: Path) -> str | None:
         """What is wrong with a finished file, or None."""
@@ -108,13 +113,27 @@ class RunFolder:
             return f"{name} is missing"
         return None if file_sha256(path) == status.files.get(name) else f"{name} does not match its checksum"
 
-    def damaged_evaluation(self, status: Status, key: str) -> str | None:
-        """What is wrong with the files of a finished evaluation, the first thing, or None."""
-        files = [self.records_file(key), self.predictions_file(key)]
-        details = self.details_file(key)
-        if details.relative_to(self.path).as_posix() in status.files:
-            files.append(details)
+    def damaged_evaluation(self, status: Status, key: str, *, thorough: bool = True) -> str | None:
+        """What is wrong with the files of a finished evaluation, the first thing, or None.
+
+        Args:
+            status: of the run.
+            key: of the evaluation.
+            thorough: read every file; otherwise only those whose size or time of change is not what it was
+                when they were sealed.
+        """
+        names = [f"records/{key}.jsonl", f"predictions/{key}.parquet"]
+        if (details := f"details/{key}.json") in status.files:
+            names.append(details)
+        files = [self.path / name for name in names if thorough or not self._untouched(status, name)]
         return next((reason for file in files if (reason := self.damaged(status, file))), None)
+
+    def _untouched(self, status: Status, name: str) -> bool:
+        """Whether a finished file has its size and its time of change still."""
+        try:
+            return name in status.stamps and _stamp(self.path / name) == status.stamps[name]
+        except OSError:
+            return False
 
     def records(self, status: Status, key: str) -> list[dict[str, Any]]:
         """The records of a finished evaluation.
@@ -167,6 +186,11 @@ class RunFolder:
             return self._holder.read_text().strip() or "another process"
         except OSError:
             return "another process"
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def writable(root: Path) -> None:
