@@ -68,6 +68,10 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Slurm: longest time of a job, which then goes on anew."),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read every finished file again, not only those that have changed."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
@@ -101,6 +105,7 @@ def run(
             executor=where,
             max_runs=max_runs,
             time_limit=None if time_limit is None else seconds_of(time_limit, "--time-limit"),
+            verify=verify,
             observer=watch,
         )
     if as_json:

@@ -62,10 +62,30 @@ class RunFolder:
     def __init__(self, root: Path, run_id: str) -> None:
         self.run_id = run_id
         self.path = root / "runs" / run_id
-        self.checkpoint = self.path / "resume.pt"
-        self.log = self.path / "train.jsonl"
-        self.model = self.path / "model.safetensors"
-        self._holder = self.path / ".holder"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What training goes on from."""
+        return self.path / "resume.pt"
+
+    @property
+    def log(self) -> Path:
+        """A line for each finished epoch."""
+        return self.path / "train.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The weights at the end of the training."""
+        return self.path / "model.safetensors"
+
+    @property
+    def status_file(self) -> Path:
+        """What is known to be on disk."""
+        return self.path / "status.json"
+
+    @property
+    def _holder(self) -> Path:
+        return self.path / ".holder"
 
     def snapshot(self, moment: Moment) -> Path:
         """Where the weights of a moment before the end lie."""
@@ -90,7 +110,7 @@ class RunFolder:
     def status(self) -> Status:
         """The run's status; a run nobody began, or whose status is damaged, is pending."""
         try:
-            return Status(**json.loads((self.path / "status.json").read_text()))
+            return Status(**json.loads(self.status_file.read_text()))
         except FileNotFoundError:
             return Status()
         except (ValueError, TypeError):
@@ -98,7 +118,7 @@ class RunFolder:
 
     def write_status(self, status: Status) -> None:
         """Store the status: the last step of everything."""
-        write_atomic(self.path / "status.json", (json.dumps(asdict(status), indent=1) + "\n").encode())
+        write_atomic(self.status_file, (json.dumps(asdict(status), indent=1) + "\n").encode())
 
     def sealed(self, status: Status, *paths: Path) -> None:
         """Note the checksums of finished files in `status`, and their stamps."""
@@ -119,19 +139,24 @@ class RunFolder:
         Args:
             status: of the run.
             key: of the evaluation.
-            thorough: read every file; otherwise only those whose size or time of change is not what it was
-                when they were sealed.
+            thorough: read every file; otherwise the records, and of the others only those whose size or
+                time of change is not what it was when they were sealed.
         """
-        names = [f"records/{key}.jsonl", f"predictions/{key}.parquet"]
-        if (details := f"details/{key}.json") in status.files:
-            names.append(details)
-        files = [self.path / name for name in names if thorough or not self._untouched(status, name)]
+        others = [self.predictions_file(key), self.details_file(key)]
+        if self._name(others[1]) not in status.files:
+            del others[1]
+        files = [file for file in others if thorough or not self._untouched(status, file)]
+        files.insert(0, self.records_file(key))
         return next((reason for file in files if (reason := self.damaged(status, file))), None)
 
-    def _untouched(self, status: Status, name: str) -> bool:
+    def _name(self, path: Path) -> str:
+        """What the status calls a file of the run."""
+        return str(path)[len(str(self.path)) + 1 :]
+
+    def _untouched(self, status: Status, path: Path) -> bool:
         """Whether a finished file has its size and its time of change still."""
         try:
-            return name in status.stamps and _stamp(self.path / name) == status.stamps[name]
+            return _stamp(path) == status.stamps.get(self._name(path))
         except OSError:
             return False
 
@@ -180,12 +205,30 @@ class RunFolder:
             self._holder.unlink(missing_ok=True)
             lock.release()
 
+    def worker(self) -> str | None:
+        """Who works on the run at this moment, as `process 7 on a-host`; None if nobody does."""
+        return self.holder() if self._holder.exists() and _held(self.path / ".lock") else None
+
     def holder(self) -> str:
         """Who works on the run, as far as is known."""
         try:
             return self._holder.read_text().strip() or "another process"
         except OSError:
             return "another process"
+
+
+def _held(path: Path) -> bool:
+    """Whether a process has the lock of this file. A shared lock asks, and is given back at once."""
+    import fcntl
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _stamp(path: Path) -> list[int]:

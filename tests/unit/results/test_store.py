@@ -65,6 +65,13 @@ def test_a_status_from_before_evaluations_were_timed_is_readable(folder: RunFold
     assert folder.status() == Status("trained", evaluations=["a-1"], seconds=2.5)
 
 
+def rot(path: Path) -> None:
+    """Change a file without a trace in its size and times."""
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 class TestWhatIsLookedAt:
     """Everything, or only the files that changed since they were sealed."""
 
@@ -90,21 +97,19 @@ class TestWhatIsLookedAt:
         path.unlink() if harm == "gone" else path.write_bytes(data[:-1] if harm == "cut" else data)
         assert name in (folder.damaged_evaluation(sealed, "a-1", thorough=thorough) or "")
 
-    def test_a_disk_that_forgets_is_found_by_reading_all(self, folder: RunFolder, sealed: Status) -> None:
-        path = folder.predictions_file("a-1")
-        before = path.stat()
-        path.write_bytes(path.read_bytes()[::-1])
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert folder.damaged_evaluation(sealed, "a-1", thorough=False) is None
-        assert "checksum" in (folder.damaged_evaluation(sealed, "a-1") or "")
+    @pytest.mark.parametrize("name", ["records/a-1.jsonl", "predictions/a-1.parquet", "details/a-1.json"])
+    def test_a_disk_that_forgets_is_found_by_reading_all(
+        self, folder: RunFolder, sealed: Status, name: str
+    ) -> None:
+        rot(folder.path / name)
+        quick = folder.damaged_evaluation(sealed, "a-1", thorough=False)
+        assert quick is None if "records" not in name else "checksum" in (quick or "")
+        assert f"{name} does not match" in (folder.damaged_evaluation(sealed, "a-1") or "")
 
     def test_without_stamps_every_file_is_read(self, folder: RunFolder, sealed: Status) -> None:
         sealed.stamps = {}
         assert folder.damaged_evaluation(sealed, "a-1", thorough=False) is None
-        path = folder.predictions_file("a-1")
-        before = path.stat()
-        path.write_bytes(path.read_bytes()[::-1])
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        rot(folder.predictions_file("a-1"))
         assert "checksum" in (folder.damaged_evaluation(sealed, "a-1", thorough=False) or "")
 
     def test_a_copy_is_read_and_found_whole(self, folder: RunFolder, sealed: Status, tmp_path: Path) -> None:
