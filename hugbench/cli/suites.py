@@ -10,6 +10,7 @@ import typer
 
 from hugbench.cli.options import (
     NO_LIST,
+    AtATime,
     Criteria,
     Data,
     Json,
@@ -132,6 +133,7 @@ def plan(
     data: Data = None,
     results: Results = Path("results"),
     smoke: Smoke = False,
+    workers: AtATime = None,
     as_json: Json = False,
 ) -> None:
     """Show what a suite would run, what of it is done, and an estimate of the time."""
@@ -145,6 +147,7 @@ def plan(
         data=data,
         results=results,
         smoke=smoke,
+        workers=workers,
     )
     progress(report, as_json, every_run=False)
 
@@ -157,12 +160,20 @@ def status(
     data: Data = None,
     results: Results = Path("results"),
     smoke: Smoke = False,
+    workers: AtATime = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until all is done or Ctrl-C.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far a suite is, run by run."""
+    """Show how far a suite is, run by run, and who is at it.
+
+    With --watch it is drawn anew in a terminal, and elsewhere told in a line for each change; with --json,
+    too, a line is the state after a change, and has those runs only that someone is at.
+    """
     from hugbench import api
 
-    report = api.status(
+    reports = api.watch(
         suite,
         settings=settings,
         seeds=seeds_of(seeds),
@@ -170,8 +181,19 @@ def status(
         data=data,
         results=results,
         smoke=smoke,
+        workers=workers,
     )
-    progress(report, as_json, every_run=True)
+    if not watch:
+        progress(next(reports), as_json, every_run=True)
+        return
+    from rich.console import Console
+
+    from hugbench.cli.watching import watched
+
+    try:
+        watched(reports, as_json, Console())
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def validate(
