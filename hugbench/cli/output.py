@@ -31,21 +31,8 @@ def progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
         ]
         for e in shown
     ]
-    columns = [
-        "run",
-        "criterion",
-        "variant",
-        "seed",
-        "state",
-        "epochs",
-        "error",
-        *(["at it"] if held else []),
-    ]
-    table(
-        report.plan.suite,
-        ["run", "criterion", "variant", "seed", "state", "epochs", "error, or who is at it"],
-        rows,
-    )
+    columns = ["run", "criterion", "variant", "seed", "state", "epochs", "error"]
+    table(report.plan.suite, [*columns, "at it"] if held else columns, rows)
     if len(shown) < len(report.entries):
         typer.echo(f"... and {len(report.entries) - len(shown)} more; `hugbench status` shows all")
     typer.echo(f"{counted(report)}; time left: {time_left(report)}")

@@ -69,14 +69,12 @@ def strangers(root: Path, own: Collection[str]) -> Iterator[Lesson]:
         return
     for _, name in sorted(found, reverse=True)[:STRANGERS]:
         folder = RunFolder(root, name)
-        status = folder.status()
-        if status.state != "trained":
-            continue
         try:
-            of = traits_of(specification_in(folder.path)[0])
+            status, of = folder.status(), traits_of(specification_in(folder.path)[0])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # nothing to learn from
-        yield lesson_of(folder, of, status, {})
+        if status.state == "trained":
+            yield lesson_of(folder, of, status, {})
 
 
 def epoch_seconds(log: Path) -> list[float]:
