@@ -140,7 +140,8 @@ class Outcome:
         notes: sentences that belong to the numbers, each once.
         folder: where everything lies.
         pictures: files that show the features, where the suite asks for collapse in two dimensions.
-        stopped: why it ended before all was done (interrupted, time limit, max runs); None if it did not.
+        stopped: why it ended before all was done (interrupted, time limit, max runs, a baseline is not
+            trained); None if it did not.
     """
 
     plan: Plan
@@ -484,9 +485,11 @@ def _carry_out(
     by_run = {p.run.run_id: threads.get(_checked(p.run), 1) for p in chosen}
     work = Work(tuple(chosen), made.evaluations, place, by_run)
     tally: Tally = load_target(where.target)(where, work, control, observer)
-    if tally.left:
+    if tally.left and control.why:
         return control.why
-    return "max runs" if len(chosen) < len(pending) else None
+    if len(chosen) < len(pending):
+        return "max runs"
+    return "a baseline is not trained" if tally.left else None
 
 
 def _checked(run: Run) -> tuple[object, ...]:
