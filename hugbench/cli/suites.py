@@ -117,8 +117,8 @@ def run(
         )
     if outcome.stopped:
         left = len({p.run.run_id for p in outcome.plan.runs} - {*outcome.done, *outcome.failed})
-        sentence = f"stopped early ({outcome.stopped}): {left} runs are left; the same command goes on"
-        typer.echo(sentence, err=True)
+        are_left = "1 run is left" if left == 1 else f"{left} runs are left"
+        typer.echo(f"stopped early ({outcome.stopped}): {are_left}; the same command goes on", err=True)
     if outcome.failed:
         raise typer.Exit(3)
     if outcome.stopped:
