@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hugbench.data import catalogue
-from hugbench.errors import standing
+from hugbench.errors import UserError, standing
 from hugbench.execution.control import Control
 from hugbench.execution.events import Notice, SuiteStarted
 from hugbench.execution.where import Where
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
     from hugbench.execution.events import Observer
     from hugbench.execution.schedule import Tally
     from hugbench.results.comparison import Comparison
+    from hugbench.results.progress import Found
+
+WATCH_SECONDS = 2.0
+"""How often `watch` looks."""
 
 SMOKE_FOLDER = "smoke"
 
@@ -42,7 +49,10 @@ class PlanEntry:
         state: done, partly (trained, evaluations missing), training (a checkpoint exists), failed or pending.
         epoch: epochs that are behind it.
         error: why it failed.
-        seconds: estimated time left; None while no run like it has finished an epoch.
+        seconds: estimated time left, without the evaluations in `untimed`; None while no run like it has
+            finished an epoch.
+        untimed: names of the evaluations ahead of it that no run like it has had.
+        holder: who is at it at this moment, as `process 7 on a-host`; None if nobody is.
     """
 
     planned: PlannedRun
@@ -50,6 +60,8 @@ class PlanEntry:
     epoch: int
     error: str | None
     seconds: float | None
+    untimed: tuple[str, ...] = ()
+    holder: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A flat dict."""
@@ -67,21 +79,41 @@ class PlanEntry:
             "epochs": run.epochs,
             "error": self.error,
             "seconds_left": self.seconds,
+            "untimed": list(self.untimed),
+            "holder": self.holder,
         }
 
 
 @dataclass(frozen=True)
 class PlanReport:
-    """What would run, what is done, and how long the rest may take (None: nothing to judge by)."""
+    """What would run, what is done, and how long the rest may take.
+
+    Attributes:
+        plan: the plan.
+        entries: its runs.
+        seconds: until the last run ends if `workers` are at a time, without the evaluations that
+            `untimed` names; None where nothing is known of a run's speed.
+        workers: runs at a time.
+    """
 
     plan: Plan
     entries: tuple[PlanEntry, ...]
     seconds: float | None
+    workers: int = 1
+
+    @property
+    def over(self) -> bool:
+        """Whether every run is done, or failed and in nobody's hands."""
+        return all(entry.state in ("done", "failed") and entry.holder is None for entry in self.entries)
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """Names of the evaluations that `seconds` is without, since no run like these has had them."""
+        return tuple(dict.fromkeys(name for entry in self.entries for name in entry.untimed))
 
     def counts(self) -> dict[str, int]:
         """How many runs are in each state."""
-        states = [entry.state for entry in self.entries]
-        return {state: states.count(state) for state in dict.fromkeys(states)}
+        return dict(Counter(entry.state for entry in self.entries))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -90,6 +122,8 @@ class PlanReport:
             "baseline": self.plan.baseline,
             "counts": self.counts(),
             "seconds_left": self.seconds,
+            "untimed": list(self.untimed),
+            "workers": self.workers,
             "runs": [entry.to_json() for entry in self.entries],
         }
 
@@ -106,7 +140,8 @@ class Outcome:
         notes: sentences that belong to the numbers, each once.
         folder: where everything lies.
         pictures: files that show the features, where the suite asks for collapse in two dimensions.
-        stopped: why it ended before all was done (interrupted, time limit, max runs); None if it did not.
+        stopped: why it ended before all was done (interrupted, time limit, max runs, a baseline is not
+            trained); None if it did not.
     """
 
     plan: Plan
@@ -174,28 +209,76 @@ def plan(
     data: str | Path | None = None,
     results: str | Path = "results",
     smoke: bool = False,
+    workers: int | None = None,
 ) -> PlanReport:
     """What a suite would run, what of it is done, and an estimate of the time.
 
-    The estimate comes from the epochs that runs with the same data, model and batch have behind
-    them in the results folder.
+    The estimate comes from the finished epochs and evaluations of like runs in the results folder
+    (`hugbench.results.estimate`).
+
+    Args:
+        suite: a YAML file, or the name of a shipped suite.
+        settings: overrides, each `path=value`.
+        seeds: instead of the suite's.
+        criteria: criteria to add, by name, dotted path or `file.py:Class`.
+        data: the data folder; HUGBENCH_DATA or `data` by default.
+        results: the results folder.
+        smoke: the suite's smoke run.
+        workers: runs at a time, for the estimate; by default as many as are under way, or one.
 
     Raises:
         UserError: as `validate`.
     """
-    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
-    made, root = planned(loaded, data, Path(results), smoke)
-    from hugbench.results.progress import survey
-
-    entries = tuple(PlanEntry(*found) for found in survey(made, root))
-    left = [entry.seconds for entry in entries if entry.state != "done"]
-    known = [seconds for seconds in left if seconds is not None]
-    return PlanReport(made, entries, sum(known) if len(known) == len(left) else None)
+    reports = watch(
+        suite,
+        settings=settings,
+        seeds=seeds,
+        criteria=criteria,
+        data=data,
+        results=results,
+        smoke=smoke,
+        workers=workers,
+    )
+    return next(reports)
 
 
 def status(suite: str | Path, **options: Any) -> PlanReport:
     """How far a suite is: the same as `plan`, told run by run. Takes the same options."""
     return plan(suite, **options)
+
+
+def watch(
+    suite: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    seeds: Iterable[int] | None = None,
+    criteria: Iterable[str] = (),
+    data: str | Path | None = None,
+    results: str | Path = "results",
+    smoke: bool = False,
+    workers: int | None = None,
+    every: float = WATCH_SECONDS,
+) -> Iterator[PlanReport]:
+    """How far a suite is, again and again, until every run is done or has failed.
+
+    Args:
+        suite, settings, seeds, criteria, data, results, smoke, workers: as `plan` takes them.
+        every: seconds between two looks.
+
+    Raises:
+        UserError: as `validate`.
+    """
+    if workers is not None and workers < 1:
+        raise UserError("not a number of workers", where="--workers", found=workers, expected="1 or more")
+    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
+    made, root = planned(loaded, data, Path(results), smoke)
+    from hugbench.results.progress import Survey
+
+    survey = Survey(made, root)
+    while not (report := _report(made, survey.look(), workers)).over:
+        yield report
+        time.sleep(every)
+    yield report
 
 
 def run(
@@ -212,6 +295,7 @@ def run(
     executor: str | Where | None = None,
     max_runs: int | None = None,
     time_limit: float | None = None,
+    verify: bool = False,
     observer: Observer = lambda event: None,
 ) -> Outcome:
     """Run what is missing of a suite, and compare.
@@ -230,11 +314,17 @@ def run(
             with its options; HUGBENCH_EXECUTOR or local by default.
         max_runs: take up at most so many of the runs that are not finished.
         time_limit: seconds after which all stops at the next checkpoint.
+        verify: read every finished file again; otherwise only those whose size or time of change is not
+            what it was when they were written, and the records, which are read anyway.
         observer: is called with every event of `hugbench.execution.events`.
 
     Raises:
         UserError: bad input; nothing was started.
     """
+    if max_runs is not None and max_runs < 1:
+        raise UserError("not a number of runs", where="--max-runs", found=max_runs, expected="1 or more")
+    if time_limit is not None and not time_limit > 0:
+        raise UserError("no time", where="--time-limit", found=time_limit, expected="a time above 0")
     loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
     made, root = planned(loaded, data, Path(results), smoke)
     where = executor if isinstance(executor, Where) else executor_of(executor)
@@ -245,7 +335,9 @@ def run(
             observer = stack.enter_context(tracked(wanted, made, root, observer))
         control = Control(time_limit)
         stack.enter_context(control.listening(lambda sentence: observer(Notice(sentence))))
-        stopped = _carry_out(made, data_folder(data), root, device, where, control, max_runs, observer)
+        stopped = _carry_out(
+            made, data_folder(data), root, device, where, control, max_runs, verify, observer
+        )
     return replace(_outcome(made, root), stopped=stopped)
 
 
@@ -343,6 +435,18 @@ def planned(loaded: Suite, data: str | Path | None, results: Path, smoke: bool) 
     return make_smoke(made, classes), results / SMOKE_FOLDER
 
 
+def _report(made: Plan, found: Sequence[Found], workers: int | None) -> PlanReport:
+    from hugbench.results.order import makespan
+
+    entries = tuple(PlanEntry(*run[:6], holder=run.holder) for run in found)
+    at_a_time = workers or max(1, sum(entry.holder is not None for entry in entries))
+    left = [entry.seconds for entry in entries if entry.state != "done"]
+    known = [seconds for seconds in left if seconds is not None]
+    return PlanReport(
+        made, entries, makespan(known, at_a_time) if len(known) == len(left) else None, at_a_time
+    )
+
+
 def _carry_out(
     made: Plan,
     data: Path,
@@ -351,14 +455,18 @@ def _carry_out(
     where: Where,
     control: Control,
     max_runs: int | None,
+    verify: bool,
     observer: Observer,
 ) -> str | None:
     """Train and evaluate what is missing; why that ended early. Imports torch only if something is."""
+    from hugbench.results.order import longest_first
+    from hugbench.results.progress import Survey
+
     writable(root)
-    distinct = made.distinct()
-    pending = [p for p in distinct if _unfinished(RunFolder(root, p.run.run_id), made.keys(p))]
+    found = Survey(made, root, partial(RunFolder.damaged_evaluation, thorough=verify)).look()
+    pending = [run.planned for run in longest_first([run for run in found if run.state != "done"])]
     if not pending:
-        observer(SuiteStarted(made.suite, len(distinct), 0, str(root)))
+        observer(SuiteStarted(made.suite, len(found), 0, str(root)))
         return None
     from hugbench.execution.device import find_device
     from hugbench.execution.place import Place
@@ -375,17 +483,13 @@ def _carry_out(
     chosen = pending[:max_runs]
     by_run = {p.run.run_id: threads.get(_checked(p.run), 1) for p in chosen}
     work = Work(tuple(chosen), made.evaluations, place, by_run)
-    observer(SuiteStarted(made.suite, len(distinct), len(chosen), str(root), where.at_once(work)))
+    observer(SuiteStarted(made.suite, len(found), len(chosen), str(root), where.at_once(work)))
     tally: Tally = load_target(where.target)(where, work, control, observer)
-    if tally.left:
+    if tally.left and control.why:
         return control.why
-    return "max runs" if len(chosen) < len(pending) else None
-
-
-def _unfinished(folder: RunFolder, keys: list[str]) -> bool:
-    """Whether anything of a run is missing or damaged."""
-    status = folder.status()
-    return status.lacks(keys) or any(folder.damaged_evaluation(status, key) for key in keys)
+    if len(chosen) < len(pending):
+        return "max runs"
+    return "a baseline is not trained" if tally.left else None
 
 
 def _checked(run: Run) -> tuple[object, ...]:
@@ -401,12 +505,13 @@ def _outcome(made: Plan, root: Path) -> Outcome:
 
     runs = planned_runs(made, root)
     rows, damaged = records_of(runs, made.baseline)
-    statuses = {p.run.run_id: RunFolder(root, p.run.run_id).status() for p in made.distinct()}
-    keys = {p.run.run_id: made.keys(p) for p in made.distinct()}
+    distinct = {run.folder.run_id: run for run in runs}
     failed = {
-        run_id: found.error or "unknown" for run_id, found in statuses.items() if found.state == "failed"
+        run_id: run.status.error or "unknown"
+        for run_id, run in distinct.items()
+        if run.status.state == "failed"
     }
-    done = tuple(run_id for run_id, found in statuses.items() if not found.lacks(keys[run_id]))
+    done = tuple(run_id for run_id, run in distinct.items() if not run.status.lacks([*run.questions]))
     notes = (*damaged, *notes_of(runs))
     comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
     try:

@@ -35,6 +35,15 @@ Smoke = Annotated[
     bool,
     typer.Option("--smoke", help="End to end with a sliver of data, one epoch, one seed, in RESULTS/smoke."),
 ]
+AtATime = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Runs at a time, for the estimate.  [default: as many as are under way, or 1]",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NO_LIST: list[str] = []
 

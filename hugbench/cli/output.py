@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 def progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
     """Print a plan, its runs and how far they are."""
-    from hugbench.reporting.terminal import duration
-
     if as_json:
         print_json(report.to_json())
         return
     shown = report.entries if every_run else report.entries[:20]
+    held = any(entry.holder for entry in shown)
     rows = [
         [
             e.planned.run.run_id,
@@ -33,19 +32,32 @@ def progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
             e.state,
             f"{e.epoch}/{e.planned.run.epochs}",
             e.error or "",
+            *([e.holder or ""] if held else []),
         ]
         for e in shown
     ]
-    table(report.plan.suite, ["run", "criterion", "variant", "seed", "state", "epochs", "error"], rows)
+    columns = ["run", "criterion", "variant", "seed", "state", "epochs", "error"]
+    table(report.plan.suite, [*columns, "at it"] if held else columns, rows)
     if len(shown) < len(report.entries):
         typer.echo(f"... and {len(report.entries) - len(shown)} more; `hugbench status` shows all")
+    typer.echo(f"{counted(report)}; time left: {time_left(report)}")
+
+
+def counted(report: PlanReport) -> str:
+    """How many runs there are, and in each state."""
     counts = ", ".join(f"{count} {state}" for state, count in report.counts().items())
-    left = (
-        "unknown until a run like these has finished an epoch"
-        if report.seconds is None
-        else f"about {duration(report.seconds)}"
-    )
-    typer.echo(f"{len(report.entries)} runs: {counts}; time left: {left}")
+    return f"{len(report.entries)} runs: {counts}"
+
+
+def time_left(report: PlanReport) -> str:
+    """The estimate in words."""
+    from hugbench.reporting.terminal import duration
+
+    if report.seconds is None:
+        return "unknown until a run like these has finished an epoch"
+    at_a_time = f" with {report.workers} runs at a time" if report.workers > 1 else ""
+    beside = f", and {' and '.join(report.untimed)}, not timed so far" if report.untimed else ""
+    return f"about {duration(report.seconds)}{at_a_time}{beside}"
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from hugbench.cli.options import (
     NO_LIST,
+    AtATime,
     Criteria,
     Data,
     Json,
@@ -68,6 +69,10 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Slurm: longest time of a job, which then goes on anew."),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read every finished file again, not only those that have changed."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
@@ -101,6 +106,7 @@ def run(
             executor=where,
             max_runs=max_runs,
             time_limit=None if time_limit is None else seconds_of(time_limit, "--time-limit"),
+            verify=verify,
             observer=watch,
         )
     if as_json:
@@ -111,8 +117,8 @@ def run(
         )
     if outcome.stopped:
         left = len({p.run.run_id for p in outcome.plan.runs} - {*outcome.done, *outcome.failed})
-        sentence = f"stopped early ({outcome.stopped}): {left} runs are left; the same command goes on"
-        typer.echo(sentence, err=True)
+        are_left = "1 run is left" if left == 1 else f"{left} runs are left"
+        typer.echo(f"stopped early ({outcome.stopped}): {are_left}; the same command goes on", err=True)
     if outcome.failed:
         raise typer.Exit(3)
     if outcome.stopped:
@@ -127,6 +133,7 @@ def plan(
     data: Data = None,
     results: Results = Path("results"),
     smoke: Smoke = False,
+    workers: AtATime = None,
     as_json: Json = False,
 ) -> None:
     """Show what a suite would run, what of it is done, and an estimate of the time."""
@@ -140,6 +147,7 @@ def plan(
         data=data,
         results=results,
         smoke=smoke,
+        workers=workers,
     )
     progress(report, as_json, every_run=False)
 
@@ -152,12 +160,20 @@ def status(
     data: Data = None,
     results: Results = Path("results"),
     smoke: Smoke = False,
+    workers: AtATime = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until all is done or Ctrl-C.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far a suite is, run by run."""
+    """Show how far a suite is, run by run, and who is at it.
+
+    With --watch it is drawn anew in a terminal, and elsewhere told in a line for each change; with --json,
+    too, a line is the state after a change, and has those runs only that someone is at.
+    """
     from hugbench import api
 
-    report = api.status(
+    reports = api.watch(
         suite,
         settings=settings,
         seeds=seeds_of(seeds),
@@ -165,8 +181,19 @@ def status(
         data=data,
         results=results,
         smoke=smoke,
+        workers=workers,
     )
-    progress(report, as_json, every_run=True)
+    if not watch:
+        progress(next(reports), as_json, every_run=True)
+        return
+    from rich.console import Console
+
+    from hugbench.cli.watching import watched
+
+    try:
+        watched(reports, as_json, Console())
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def validate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,11 @@ def measure(
     spec, key = question.spec, question.key
     function: Callable[..., Findings] = load_target(spec.target)
     seed_everything(run.seed, "evaluation", spec.key)
-    findings = function(classifier, where, **spec.values())
+    begun = time.monotonic()
+    try:
+        findings = function(classifier, where, **spec.values())
+    finally:
+        status.took[key] = status.took.get(key, 0.0) + time.monotonic() - begun
     records, predictions = folder.records_file(key), folder.predictions_file(key)
     rows = [_row(run, question, measurement) for measurement in findings.measurements]
     write_atomic(records, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())

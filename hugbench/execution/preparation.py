@@ -19,6 +19,8 @@ from hugbench.suite.plan import Run
 from hugbench.suite.plugins import EvaluationSpec
 from hugbench.suite.schema import DatasetSpec
 
+_fitting: set[tuple[EvaluationSpec, DatasetSpec, Path]] = set()
+
 
 def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: Callable[[str], None]) -> int:
     """Load the data and build the model of a run, so that bad input shows before anything starts.
@@ -31,14 +33,16 @@ def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: C
     """
     dataset = dataset_of(run.dataset, data, notify)
     for spec in evaluations:
-        if spec.name in registry.PREFLIGHTS:
+        if spec.name in registry.PREFLIGHTS and (spec, run.dataset, data) not in _fitting:
             registry.load_target(registry.PREFLIGHTS[spec.name])(dataset, data, **spec.values())
+            _fitting.add((spec, run.dataset, data))
     if isinstance(run.protocol, ContinualSpec):
         counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).tolist()
         check_images(run.protocol, run.recipe, counts, run.seed)
     else:
         _check_batches(run, dataset)
-    return threads_of(run, untrained(run, dataset), dataset)
+    key = _computing(run, dataset)
+    return _threads[key] if key in _threads else threads_of(run, untrained(run, dataset), dataset)
 
 
 def _check_batches(run: Run, dataset: Dataset) -> None:
@@ -69,10 +73,15 @@ def threads_of(run: Run, classifier: Classifier, dataset: Dataset) -> int:
         classifier: the run's, on the CPU.
         dataset: the run's.
     """
-    key = run.criterion, run.model, dataset.train.shape, len(dataset.classes), run.recipe.batch_size
+    key = _computing(run, dataset)
     if key not in _threads:
         _threads[key] = threads_for(classifier, dataset.train.shape, run.recipe.batch_size)
     return _threads[key]
+
+
+def _computing(run: Run, dataset: Dataset) -> tuple[object, ...]:
+    """What of a run its threads depend on, and whether its model can be built."""
+    return run.criterion, run.model, dataset.train.shape, len(dataset.classes), run.recipe.batch_size
 
 
 _loaded: dict[tuple[DatasetSpec, Path], Dataset] = {}

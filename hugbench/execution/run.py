@@ -94,6 +94,7 @@ class _Work:
             if not reused and not self._work(status, missing):
                 return "waiting"
         except Stopped:
+            self.folder.write_status(status)
             return "stopped"
         except (UserError, OSError):
             raise
@@ -190,18 +191,20 @@ class _Work:
         self.observe(RunStarted(run.run_id, self.planned.label, run.seed, run.epochs, first))
         begun = time.monotonic()
         protocol = load_target(registry.PROTOCOLS[run.protocol.name])
-        protocol(
-            classifier,
-            dataset,
-            run,
-            device=self.place.device,
-            checkpoint=folder.checkpoint,
-            log=folder.log,
-            on_epoch=self._epoch,
-            keep=self._keep,
-            note=self._note,
-        )
-        status.seconds += time.monotonic() - begun
+        try:
+            protocol(
+                classifier,
+                dataset,
+                run,
+                device=self.place.device,
+                checkpoint=folder.checkpoint,
+                log=folder.log,
+                on_epoch=self._epoch,
+                keep=self._keep,
+                note=self._note,
+            )
+        finally:
+            status.seconds += time.monotonic() - begun
         status.state = "trained"
         folder.sealed(status, *self._weights())
         folder.write_status(status)
@@ -234,9 +237,10 @@ class _Work:
             if finished and (reason := folder.damaged_evaluation(status, question.key)):
                 self._notify(f"{folder.run_id}: {reason}; {question.spec.name} is redone")
                 status.evaluations.remove(question.key)
+                status.took.pop(question.key, None)
         if status.state == "trained" and (reason := self._damaged_weights(status)):
             self._notify(f"{folder.run_id}: {reason}; the model is trained again, and evaluated")
-            status.state, status.evaluations = "pending", []
+            status.state, status.evaluations, status.took = "pending", [], {}
         return status
 
     def _damaged_weights(self, status: Status) -> str | None:

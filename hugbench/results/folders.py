@@ -48,10 +48,19 @@ def folder_runs(paths: Iterable[Path]) -> tuple[list[Measured], list[str]]:
     return asked_alike(runs), notes
 
 
-def _read(path: Path) -> Measured:
+def specification_in(path: Path) -> tuple[Specification, dict[str, str]]:
+    """What a run's folder says of it, and apart from it what is the run's alone, such as its seed.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
     text = (path / "run.yaml").read_text()
     own = {name: value for name, value, _ in _OF_ONE_RUN.findall(text)}
-    specification = _parsed(_OF_ONE_RUN.sub("", text))
+    return _parsed(_OF_ONE_RUN.sub("", text)), own
+
+
+def _read(path: Path) -> Measured:
+    specification, own = specification_in(path)
     folder = RunFolder(path.parent.parent, path.name)
     folder.path = path
     status = folder.status()

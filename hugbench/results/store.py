@@ -38,6 +38,8 @@ class Status:
         error: why the run failed.
         seconds: of training, summed over resumptions.
         notes: sentences of evaluations, by key.
+        took: seconds of evaluations, by key, summed over resumptions.
+        stamps: size in bytes and time of the last change (ns) of every finished file when it was sealed.
     """
 
     state: State = "pending"
@@ -46,6 +48,8 @@ class Status:
     error: str | None = None
     seconds: float = 0.0
     notes: dict[str, list[str]] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)
+    stamps: dict[str, list[int]] = field(default_factory=dict)
 
     def lacks(self, keys: list[str]) -> bool:
         """Whether anything of training or of these evaluations is missing."""
@@ -58,10 +62,30 @@ class RunFolder:
     def __init__(self, root: Path, run_id: str) -> None:
         self.run_id = run_id
         self.path = root / "runs" / run_id
-        self.checkpoint = self.path / "resume.pt"
-        self.log = self.path / "train.jsonl"
-        self.model = self.path / "model.safetensors"
-        self._holder = self.path / ".holder"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What training goes on from."""
+        return self.path / "resume.pt"
+
+    @property
+    def log(self) -> Path:
+        """A line for each finished epoch."""
+        return self.path / "train.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The weights at the end of the training."""
+        return self.path / "model.safetensors"
+
+    @property
+    def status_file(self) -> Path:
+        """What is known to be on disk."""
+        return self.path / "status.json"
+
+    @property
+    def _holder(self) -> Path:
+        return self.path / ".holder"
 
     def snapshot(self, moment: Moment) -> Path:
         """Where the weights of a moment before the end lie."""
@@ -86,7 +110,7 @@ class RunFolder:
     def status(self) -> Status:
         """The run's status; a run nobody began, or whose status is damaged, is pending."""
         try:
-            return Status(**json.loads((self.path / "status.json").read_text()))
+            return Status(**json.loads(self.status_file.read_text()))
         except FileNotFoundError:
             return Status()
         except (ValueError, TypeError):
@@ -94,12 +118,13 @@ class RunFolder:
 
     def write_status(self, status: Status) -> None:
         """Store the status: the last step of everything."""
-        write_atomic(self.path / "status.json", (json.dumps(asdict(status), indent=1) + "\n").encode())
+        write_atomic(self.status_file, (json.dumps(asdict(status), indent=1) + "\n").encode())
 
     def sealed(self, status: Status, *paths: Path) -> None:
-        """Note the checksums of finished files in `status`."""
+        """Note the checksums of finished files in `status`, and their stamps."""
         for path in paths:
-            status.files[path.relative_to(self.path).as_posix()] = file_sha256(path)
+            name = path.relative_to(self.path).as_posix()
+            status.files[name], status.stamps[name] = file_sha256(path), _stamp(path)
 
     def damaged(self, status: Status, path: Path) -> str | None:
         """What is wrong with a finished file, or None."""
@@ -108,13 +133,32 @@ class RunFolder:
             return f"{name} is missing"
         return None if file_sha256(path) == status.files.get(name) else f"{name} does not match its checksum"
 
-    def damaged_evaluation(self, status: Status, key: str) -> str | None:
-        """What is wrong with the files of a finished evaluation, the first thing, or None."""
-        files = [self.records_file(key), self.predictions_file(key)]
-        details = self.details_file(key)
-        if details.relative_to(self.path).as_posix() in status.files:
-            files.append(details)
+    def damaged_evaluation(self, status: Status, key: str, *, thorough: bool = True) -> str | None:
+        """What is wrong with the files of a finished evaluation, the first thing, or None.
+
+        Args:
+            status: of the run.
+            key: of the evaluation.
+            thorough: read every file; otherwise the records, and of the others only those whose size or
+                time of change is not what it was when they were sealed.
+        """
+        others = [self.predictions_file(key), self.details_file(key)]
+        if self._name(others[1]) not in status.files:
+            del others[1]
+        files = [file for file in others if thorough or not self._untouched(status, file)]
+        files.insert(0, self.records_file(key))
         return next((reason for file in files if (reason := self.damaged(status, file))), None)
+
+    def _name(self, path: Path) -> str:
+        """What the status calls a file of the run."""
+        return str(path)[len(str(self.path)) + 1 :]
+
+    def _untouched(self, status: Status, path: Path) -> bool:
+        """Whether a finished file has its size and its time of change still."""
+        try:
+            return _stamp(path) == status.stamps.get(self._name(path))
+        except OSError:
+            return False
 
     def records(self, status: Status, key: str) -> list[dict[str, Any]]:
         """The records of a finished evaluation.
@@ -161,12 +205,35 @@ class RunFolder:
             self._holder.unlink(missing_ok=True)
             lock.release()
 
+    def worker(self) -> str | None:
+        """Who works on the run at this moment, as `process 7 on a-host`; None if nobody does."""
+        return self.holder() if self._holder.exists() and _held(self.path / ".lock") else None
+
     def holder(self) -> str:
         """Who works on the run, as far as is known."""
         try:
             return self._holder.read_text().strip() or "another process"
         except OSError:
             return "another process"
+
+
+def _held(path: Path) -> bool:
+    """Whether a process has the lock of this file. A shared lock asks, and is given back at once."""
+    import fcntl
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def writable(root: Path) -> None:

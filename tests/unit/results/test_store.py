@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +55,67 @@ def test_damaged_records_are_detected(folder: RunFolder, harm: str) -> None:
         path.unlink()
     with pytest.raises(CorruptFile, match="accuracy-1"):
         folder.records(status, "accuracy-1")
+
+
+OLD = {"state": "trained", "files": {}, "evaluations": ["a-1"], "error": None, "seconds": 2.5, "notes": {}}
+
+
+def test_a_status_from_before_evaluations_were_timed_is_readable(folder: RunFolder) -> None:
+    write_atomic(folder.path / "status.json", json.dumps(OLD).encode())
+    assert folder.status() == Status("trained", evaluations=["a-1"], seconds=2.5)
+
+
+def rot(path: Path) -> None:
+    """Change a file without a trace in its size and times."""
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+class TestWhatIsLookedAt:
+    """Everything, or only the files that changed since they were sealed."""
+
+    @pytest.fixture
+    def sealed(self, folder: RunFolder) -> Status:
+        status = Status("trained", evaluations=["a-1"])
+        for path in (folder.records_file("a-1"), folder.predictions_file("a-1"), folder.details_file("a-1")):
+            write_atomic(path, path.name.encode())
+            folder.sealed(status, path)
+        folder.write_status(status)
+        return folder.status()
+
+    @pytest.mark.parametrize("thorough", [True, False])
+    @pytest.mark.parametrize("name", ["records/a-1.jsonl", "predictions/a-1.parquet", "details/a-1.json"])
+    @pytest.mark.parametrize("harm", ["flip", "cut", "gone"])
+    def test_a_file_that_was_written_to_is_found_either_way(
+        self, folder: RunFolder, sealed: Status, thorough: bool, name: str, harm: str
+    ) -> None:
+        assert folder.damaged_evaluation(sealed, "a-1", thorough=thorough) is None
+        path = folder.path / name
+        data = bytearray(path.read_bytes())
+        data[3] ^= 1
+        path.unlink() if harm == "gone" else path.write_bytes(data[:-1] if harm == "cut" else data)
+        assert name in (folder.damaged_evaluation(sealed, "a-1", thorough=thorough) or "")
+
+    @pytest.mark.parametrize("name", ["records/a-1.jsonl", "predictions/a-1.parquet", "details/a-1.json"])
+    def test_a_disk_that_forgets_is_found_by_reading_all(
+        self, folder: RunFolder, sealed: Status, name: str
+    ) -> None:
+        rot(folder.path / name)
+        quick = folder.damaged_evaluation(sealed, "a-1", thorough=False)
+        assert quick is None if "records" not in name else "checksum" in (quick or "")
+        assert f"{name} does not match" in (folder.damaged_evaluation(sealed, "a-1") or "")
+
+    def test_without_stamps_every_file_is_read(self, folder: RunFolder, sealed: Status) -> None:
+        sealed.stamps = {}
+        assert folder.damaged_evaluation(sealed, "a-1", thorough=False) is None
+        rot(folder.predictions_file("a-1"))
+        assert "checksum" in (folder.damaged_evaluation(sealed, "a-1", thorough=False) or "")
+
+    def test_a_copy_is_read_and_found_whole(self, folder: RunFolder, sealed: Status, tmp_path: Path) -> None:
+        shutil.copytree(folder.path, tmp_path / "copy" / "runs" / folder.run_id, copy_function=shutil.copy)
+        copy = RunFolder(tmp_path / "copy", folder.run_id)
+        assert copy.damaged_evaluation(sealed, "a-1", thorough=False) is None
 
 
 HOLD = """
