@@ -9,6 +9,7 @@ nobody has tried; of other weights or images it is removed. A line is one finish
 
 or a round that begins, with what other files know of its images, or a note. A file is complete without
 the others: an evaluation that is repeated finds its own answers there, whatever has been asked since.
+Every line ends with a checksum of what stands before it; what follows one that is damaged does not count.
 """
 
 from __future__ import annotations
@@ -208,8 +209,8 @@ class Ledger:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
+            with self._path.open("ab") as stream:
+                stream.write(_line(row))
 
 
 def fingerprint(value: Any) -> str:
@@ -228,23 +229,33 @@ def weights_sha256(module: nn.Module) -> str:
     return total.hexdigest()
 
 
+_MARK = b',"sha256":"'
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line of JSON, its checksum last."""
+    body = json.dumps(row, separators=(",", ":"), allow_nan=False).encode()[:-1]
+    return body + _MARK + _checksum(body) + b'"}\n'
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()
+
+
 def _rows(stream: Iterable[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
-    """Every row and where its line ends, up to the first line that is not whole."""
+    """Every row and where its line ends, up to the first line that is not what was written."""
     end = 0
     for line in stream:
         end += len(line)
-        try:
-            row = json.loads(line)
-        except ValueError:
+        body, _, rest = line.rpartition(_MARK)
+        if rest != _checksum(body) + b'"}\n':
             return
-        if not line.endswith(b"\n") or not isinstance(row, dict):
-            return
-        yield row, end
+        yield json.loads(body + b"}"), end
 
 
 def _head(path: Path) -> dict[str, Any]:
     """A file's head; empty if it has none."""
     with path.open("rb") as stream:
         row = next((row for row, _ in _rows(stream)), {})
-    head = row.get("head", {})
-    return head if isinstance(head, dict) else {}
+    head: dict[str, Any] = row.get("head", {})
+    return head

@@ -46,6 +46,7 @@ def test_what_was_written_is_there_again_and_nothing_else(tmp_path):
     assert again.cost(0) == {"known": 0, "batches": 2, "attacked": 4}
     lines = next(tmp_path.iterdir()).read_text().splitlines()
     rows = [json.loads(line) for line in lines]
+    assert rows[0].pop("sha256")
     assert rows[0] == {"head": HEAD}
     assert rows[3]["batch"] == 1
     assert rows[3]["eps"] == "1/255"
@@ -79,6 +80,22 @@ def test_garbage_in_the_middle_ends_it_there(tmp_path):
     path.write_bytes(b"".join([*lines[:2], b"\x00{nonsense\n", *lines[2:]]))
     assert Ledger(tmp_path, HEAD).begin(0, PUSH, torch.arange(6))[1] == 0
     assert path.read_bytes() == b"".join(lines[:2])
+
+
+def test_a_flipped_bit_ends_it_there_and_never_becomes_an_answer(tmp_path):
+    filled(tmp_path / "whole")
+    whole = next((tmp_path / "whole").iterdir())
+    text = whole.read_bytes()
+    starts = [0] + [place + 1 for place, byte in enumerate(text) if byte == ord("\n")]
+    folder = tmp_path / "flipped"
+    folder.mkdir()
+    for place in range(0, len(text), 5):
+        flipped = text[:place] + bytes([text[place] ^ (1 << place % 8)]) + text[place + 1 :]
+        (folder / whole.name).write_bytes(flipped)
+        found, done = Ledger(folder, HEAD).begin(0, PUSH, torch.arange(6))
+        line = sum(start <= place for start in starts) - 1
+        assert done == max(0, line - 2)
+        assert told(found) == dict(list({0: True, 1: False, 2: False, 3: True}.items())[: 2 * done])
 
 
 @pytest.mark.parametrize("key", ["version", "weights", "images", "classes"])
