@@ -81,15 +81,18 @@ class Material:
 
 
 def json_lines(path: Path) -> list[Json]:
-    """The objects of a file of JSON lines; a line that is cut off ends it, and no file has none."""
+    """The objects of a file of JSON lines; a line that is damaged ends it, and no file has none."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError:
         return []
-    found = []
+    found: list[Json] = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break
+        if not isinstance(row, dict):
+            break
+        found.append(row)
     return found
