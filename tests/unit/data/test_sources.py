@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hugbench.data import sources
+from hugbench.data import folders, sources
 from hugbench.data.decode import Decoder
 from hugbench.data.images import Dataset, Images, ResidentImages
 from hugbench.data.known import KNOWN
@@ -147,7 +147,7 @@ def test_auto_streams_what_takes_more_than_half_of_the_memory(tmp_path: Path, mo
     write_folder(tmp_path / "set", ["a", "b"], train=3, test=2)
     size = 10 * 3 * 6 * 5
     for memory, kind in ((2 * size, ResidentImages), (2 * size - 1, StreamedImages)):
-        monkeypatch.setattr(sources, "available_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(folders, "available_memory", lambda memory=memory: memory)
         assert type(get("set", tmp_path).train) is kind
     assert type(get("set", tmp_path, image_size=3).train) is ResidentImages
     assert type(get("set", tmp_path, image_size=9).train) is StreamedImages
