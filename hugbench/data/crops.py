@@ -58,7 +58,7 @@ class Crops:
             C. Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842, section 6.
         """
         draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, row], np.uint64)))
-        mirrored = self.flip and float(draw.random()) < 0.5
+        mirrored = float(draw.random()) < 0.5 and self.flip
         (small, large), (narrow, wide) = self.spec.scale, map(math.log, self.spec.ratio)
         for share, shape, across, down in draw.random((TRIES, 4)).tolist():
             area = width * height * (small + (large - small) * share)

@@ -72,7 +72,8 @@ class StreamedImages(Images):
         """
         parts = rounds(len(self), batch_size, order, drop_last)
         size = min(batch_size, max(1, CHUNK_BYTES // math.prod(self.shape)))
-        chunks = [self._rows[chunk] for indices in parts for chunk in torch.split(indices, size)]
+        # arrays, for tensors would go to the workers through shared memory
+        chunks = [self._rows[chunk].numpy() for indices in parts for chunk in torch.split(indices, size)]
         workers = _workers(len(chunks)) if len(parts) > 1 else 0
         ahead = 2 * math.ceil(batch_size / size)
         loader: DataLoader[Tensor | UserError] = DataLoader(
@@ -84,9 +85,12 @@ class StreamedImages(Images):
             generator=torch.Generator(),  # else each epoch would take a number from the global one
         )
         found = iter(loader)
-        for indices in parts:
-            images = _joined([next(found) for _ in range(math.ceil(len(indices) / size))])
-            yield moved(images, device), self.targets[indices].to(device), indices
+        try:
+            for indices in parts:
+                images = _joined([next(found) for _ in range(math.ceil(len(indices) / size))])
+                yield moved(images, device), self.targets[indices].to(device), indices
+        finally:
+            del found  # an error that remembers this frame would let the workers wait
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class _Chunks(TorchDataset[Tensor | UserError]):
     decoder: Decoder
     crops: Crops | None = None
 
-    def __getitem__(self, rows: Tensor) -> Tensor | UserError:
+    def __getitem__(self, rows: NDArray[np.int64]) -> Tensor | UserError:
         images = torch.empty(len(rows), *self.decoder.shape, dtype=torch.uint8)
         pixels = images.numpy()
         try:
