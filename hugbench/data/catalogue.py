@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hugbench.data.known import KNOWN, Known
-from hugbench.data.listing import PARTS, class_folders, image_count
+from hugbench.data.listing import class_folders, image_count, test_folder
 from hugbench.data.longtail import kept_counts
 from hugbench.errors import UserError, nearest
 from hugbench.suite.schema import DatasetSpec
@@ -46,19 +47,24 @@ def find(name: str, root: Path) -> Found | None:
     """Where the data set `name` lies under the data folder `root`; None if it does not.
 
     torchvision's own files come first, then `root/name/{train,test}`, then `root` itself if it has
-    `train` and `test` and either is called `name` or `name` is a known set.
+    `train` and `test` and either is called `name` or `name` is a known set. Test images may lie in
+    `val`, see `hugbench.data.listing.test_folder`.
     """
     known = KNOWN.get(name)
-    if known is not None and known.torchvision is None:
+    if known is not None and known.embedded:
         return Found("embedded")
-    if known is not None and all((root / file).is_file() for file in known.files):
+    if known is not None and known.files and all((root / file).is_file() for file in known.files):
         return Found("torchvision", root)
-    if any((root / name / part).is_dir() for part in PARTS):
+    if _holds_parts(root / name, any):
         return Found("folder", root / name)
     own = known is not None or root.absolute().name == name
-    if own and all((root / part).is_dir() for part in PARTS):
+    if own and _holds_parts(root, all):
         return Found("folder", root)
     return None
+
+
+def _holds_parts(folder: Path, which: Callable[[Iterable[bool]], bool]) -> bool:
+    return which(part.is_dir() for part in (folder / "train", test_folder(folder)))
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -102,7 +108,7 @@ def check_tail(spec: DatasetSpec, root: Path, *, where: str | Path | None = None
         train = found.path / "train"
         sizes = [image_count(train / name) for name in class_folders(train)]
     elif known is not None:
-        sizes = [known.train // len(known.classes)] * len(known.classes)
+        sizes = [known.train // known.class_count] * known.class_count
     else:
         raise unknown(spec.name, root, where)
     if len(sizes) < 2 or not all(sizes):
@@ -118,7 +124,7 @@ def class_count(name: str, root: Path) -> int:
         UserError: neither known nor a folder under `root`, or a folder without classes.
     """
     if name in KNOWN:
-        return len(KNOWN[name].classes)
+        return KNOWN[name].class_count
     found = find(name, root)
     if found is None or found.path is None:
         raise unknown(name, root)
@@ -129,12 +135,15 @@ def describe(name: str) -> dict[str, Any]:
     """All about a known data set, as plain data; `doc` is the text for people."""
     known = KNOWN[name]
     size, colour = known.image_size, "greyscale" if known.channels == 1 else "colour"
+    shape = f"{size}x{size} {colour}" if size else f"{colour}, of different sizes"
+    classes = f"{known.class_count} classes" + (f": {', '.join(known.classes)}" if known.classes else "")
     doc = (
         f"{known.title}.\n\n"
-        f"{known.train:,} training and {known.test:,} test images, {size}x{size} {colour}, "
-        f"{len(known.classes)} classes: {', '.join(known.classes)}.\n\n"
+        f"{known.train:,} training and {known.test:,} test images, {shape}, {classes}.\n\n"
         f"Source: {known.source}."
     )
+    if known.folders:
+        doc += f"\n\nFound in the data folder as images in {name}/{{train,val}}/CLASS; not downloaded."
     if known.torchvision:
         doc += (
             f"\n\nFound in the data folder as {', '.join(known.files)} (torchvision's own), or as images "

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hugbench.data.crops import Crops
+from hugbench.data.decode import cut
+
 
 class Images(ABC):
     """N images of one split, with `targets` an int64 tensor (N,) on the CPU.
@@ -16,10 +19,12 @@ class Images(ABC):
     Attributes:
         targets: labels in [0, C), int64 (N,).
         shape: (channels, height, width) of every image.
+        can_be_cut: whether `cropped` is possible: the images are at hand in their own size.
     """
 
     targets: Tensor
     shape: tuple[int, int, int]
+    can_be_cut = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -43,6 +48,14 @@ class Images(ABC):
         permutation or selection (int64, CPU); None goes through the split as it is. The images
         are the caller's own, to change as it likes.
         """
+
+    def cropped(self, crops: Crops) -> Images:
+        """For each image a part of it as it is in its file, drawn by its row, in the same shape.
+
+        Raises:
+            ValueError: not where `can_be_cut` is false.
+        """
+        raise ValueError("these images are not at hand in their own size: no parts can be cut from them")
 
     def picker(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """From rows of this split, int64 (B,) on any device, to their images as `batches` gives them."""
@@ -91,10 +104,16 @@ class ResidentImages(Images):
     Args:
         images: uint8 (N, C, H, W), contiguous, on the CPU.
         targets: int64 (N,), on the CPU.
+        resized: `images` are not in their own size; then parts are cut from `originals`.
+        originals: the same images in their files, if they lie in some.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor) -> None:
+    def __init__(
+        self, images: Tensor, targets: Tensor, resized: bool = False, originals: Images | None = None
+    ) -> None:
         self._pool = _Pool(images)
+        self._originals = originals if resized else None
+        self.can_be_cut = not resized or originals is not None
         self._rows = torch.arange(len(images))
         self.targets = targets
         channels, height, width = images.shape[1:]
@@ -109,6 +128,7 @@ class ResidentImages(Images):
         """The images at `indices` (int64, CPU), in that order; no pixel is copied."""
         chosen = object.__new__(ResidentImages)
         chosen._pool, chosen.shape = self._pool, self.shape
+        chosen._originals, chosen.can_be_cut = self._originals, self.can_be_cut
         chosen._rows, chosen.targets = self._rows[indices], self.targets[indices]
         return chosen
 
@@ -127,6 +147,14 @@ class ResidentImages(Images):
             images = pool.index_select(0, where).view(-1, *self.shape)
             yield moved(images, device), labels, indices
 
+    def cropped(self, crops: Crops) -> Images:
+        """See `Images.cropped`; from the files or, where that is their own size, from the pixels."""
+        if not self.can_be_cut:
+            return super().cropped(crops)
+        if self._originals is not None:
+            return self._originals.subset(self._rows).cropped(crops)
+        return _Cropped(self, crops)
+
     def picker(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """See `Images.picker`; where the pixels are on `device`, it waits for nothing."""
         pool = self._pool.on(device)
@@ -137,6 +165,34 @@ class ResidentImages(Images):
             return moved(pool.index_select(0, where).view(-1, *self.shape), device)
 
         return pick
+
+
+class _Cropped(Images):
+    """Parts of images in memory."""
+
+    def __init__(self, images: Images, crops: Crops) -> None:
+        self._images, self._crops = images, crops
+        self.targets, self.shape = images.targets, images.shape
+
+    @property
+    def rows(self) -> Tensor:
+        """See `Images.rows`."""
+        return self._images.rows
+
+    def subset(self, indices: Tensor) -> Images:
+        """The parts at `indices` (int64, CPU), in that order."""
+        return _Cropped(self._images.subset(indices), self._crops)
+
+    def batches(
+        self, batch_size: int, device: torch.device, order: Tensor | None = None, drop_last: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """See `Images.batches`."""
+        rows = self.rows
+        for images, targets, indices in self._images.batches(
+            batch_size, torch.device("cpu"), order, drop_last
+        ):
+            parts = torch.from_numpy(cut(images.numpy(), rows[indices].tolist(), self._crops))
+            yield moved(parts, device), targets.to(device), indices
 
 
 def moved(images: Tensor, device: torch.device) -> Tensor:

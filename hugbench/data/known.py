@@ -44,27 +44,37 @@ class Known:
     Attributes:
         name: as in a suite.
         title: what it is, in a line.
-        classes: names in the order of the labels, which is torchvision's.
+        classes: names in the order of the labels, which is torchvision's; empty where only the folders
+            know them, and then the labels follow the order of these names.
         channels: 1 (greyscale) or 3.
-        image_size: pixels a side.
+        image_size: pixels a side; None where the images are of different sizes.
         train, test: number of images.
         source: the publication.
-        torchvision: the name of its class in `torchvision.datasets`; None for embedded images.
+        torchvision: the name of its class in `torchvision.datasets`; None for others.
         files: what that class reads, relative to the data folder.
         archives: what it downloads and unpacks, relative to the data folder.
+        embedded: the images come with a package.
+        folders: how many classes there are where `classes` is empty.
     """
 
     name: str
     title: str
     classes: tuple[str, ...]
     channels: int
-    image_size: int
+    image_size: int | None
     train: int
     test: int
     source: str
     torchvision: str | None = None
     files: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    embedded: bool = False
+    folders: int = 0
+
+    @property
+    def class_count(self) -> int:
+        """The number of classes."""
+        return self.folders or len(self.classes)
 
 
 def _idx(name: str, title: str, kind: str, classes: tuple[str, ...], source: str) -> Known:
@@ -84,6 +94,7 @@ _ALL = (
         1_437,
         360,
         "E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test part)",
+        embedded=True,
     ),
     _idx(
         "mnist",
@@ -147,6 +158,17 @@ _ALL = (
         torchvision="CIFAR100",
         files=("cifar-100-python/meta", "cifar-100-python/train", "cifar-100-python/test"),
         archives=("cifar-100-python.tar.gz",),
+    ),
+    Known(
+        "imagenet",
+        "ImageNet-1k (ILSVRC 2012), photographs",
+        (),
+        3,
+        None,
+        1_281_167,
+        50_000,
+        "O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 115, 2015",
+        folders=1000,
     ),
 )
 KNOWN = {known.name: known for known in _ALL}

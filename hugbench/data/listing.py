@@ -12,7 +12,6 @@ from hugbench.data.known import Known
 from hugbench.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ def list_folder(folder: Path, known: Known | None = None) -> Listing:
     The classes are the folders within `train`, and those within `test` must be the same. Their
     labels follow the order of their names (as text, so `10` precedes `2`). Under the name of a
     known set the folders must be its classes, each called by its name (capitals, blanks and
-    punctuation do not matter) or its number, and the labels are those of the set.
+    punctuation do not matter) or its number, and the labels are those of the set; where it has no
+    names, as many folders as it has classes, and these are the names.
 
     Hidden files and files that are neither png, jpg, jpeg nor webp are passed over.
 
@@ -60,14 +60,25 @@ def list_folder(folder: Path, known: Known | None = None) -> Listing:
         UserError: a part or a class is missing or has no images; the classes of train and test
             differ, or are not those of the known set; a folder cannot be read.
     """
-    names = {part: class_folders(folder / part) for part in PARTS}
-    _same_classes(folder, names["train"], names["test"])
-    ordered = _in_order(folder, names["train"], known)
+    parts = folder / "train", test_folder(folder)
+    names, of_test = (class_folders(part) for part in parts)
+    _same_classes(parts, names, of_test)
+    ordered = _in_order(folder, names, known)
     if len(ordered) < 2:
         raise UserError("one class alone", where=folder / "train", found=ordered, expected="at least two")
     digest = hashlib.sha256()
-    train, test = (_part(folder, part, ordered, digest.update) for part in PARTS)
-    return Listing(folder, known.classes if known else ordered, train, test, digest.hexdigest())
+    train, test = (_part(part, ordered, digest.update) for part in parts)
+    classes = (known and known.classes) or ordered
+    return Listing(folder, classes, train, test, digest.hexdigest())
+
+
+def test_folder(folder: Path) -> Path:
+    """Where the test images of a data set are: `test`, or `val` if only there are folders of classes.
+
+    ImageNet's own test images have no labels; everyone tests on those for validation.
+    """
+    test, val = folder / "test", folder / "val"
+    return val if not _holds_folders(test) and _holds_folders(val) else test
 
 
 def class_folders(part: Path) -> tuple[str, ...]:
@@ -106,15 +117,32 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise UserError(f"cannot be read ({error.strerror})", where=folder) from error
 
 
-def _same_classes(folder: Path, train: Sequence[str], test: Sequence[str]) -> None:
-    for part, own, other in (("test", test, train), ("train", train, test)):
+def _holds_folders(path: Path) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+    except OSError:
+        return False
+
+
+def _same_classes(parts: tuple[Path, Path], train: Sequence[str], test: Sequence[str]) -> None:
+    for part, own, other in ((parts[1], test, train), (parts[0], train, test)):
         if missing := sorted(set(other) - set(own)):
-            raise UserError(f"classes are missing: {_some(missing)}", where=folder / part)
+            raise UserError(f"classes are missing: {_some(missing)}", where=part)
 
 
 def _in_order(folder: Path, names: tuple[str, ...], known: Known | None) -> tuple[str, ...]:
     """Names of the folders in the order of their labels."""
     if known is None:
+        return names
+    if not known.classes:
+        if len(names) != known.folders:
+            raise UserError(
+                f"the classes are not those of {known.name}",
+                where=folder / "train",
+                found=f"{len(names)} folders",
+                expected=f"{known.folders}; a set of your own needs a name of its own",
+            )
         return names
     labels = {str(label): label for label in range(len(known.classes))}
     labels |= {plain(name): label for label, name in enumerate(known.classes)}
@@ -136,15 +164,15 @@ def plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-def _part(folder: Path, part: str, names: Sequence[str], note: Callable[[bytes], None]) -> Part:
+def _part(folder: Path, names: Sequence[str], note: Callable[[bytes], None]) -> Part:
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        found = _images(folder / part / name)
+        found = _images(folder / name)
         if not found:
-            raise UserError("no images", where=folder / part / name, expected=", ".join(SUFFIXES))
+            raise UserError("no images", where=folder / name, expected=", ".join(SUFFIXES))
         for entry in found:
-            files.append(f"{part}/{name}/{entry.name}")
+            files.append(f"{folder.name}/{name}/{entry.name}")
             labels.append(label)
             state = entry.stat()
             note(os.fsencode(f"{files[-1]}\0{state.st_size}\0{state.st_mtime_ns}\0{label}\n"))

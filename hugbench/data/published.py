@@ -15,15 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from hugbench.data.decode import Pixels
 from hugbench.data.known import Known
+from hugbench.data.whole import Arrays
 from hugbench.errors import UserError
 from hugbench.seeding import generator
-
-Arrays = tuple[Pixels, Tensor]
-"""Images uint8 (N, C, H, W) and labels int64 (N,)."""
 
 SECONDS_WITHOUT_AN_ANSWER = 30.0
 

@@ -16,6 +16,7 @@ from hugbench.errors import UserError
 from hugbench.evaluations import geometry
 from hugbench.evaluations.base import Findings, Measurement, Setting
 from hugbench.evaluations.forward import each_batch
+from hugbench.evaluations.gathering import Gathering
 from hugbench.evaluations.geometry import Features
 from hugbench.evaluations.optima import least_energy
 from hugbench.models import Classifier
@@ -174,7 +175,10 @@ class _Seen:
 
 
 def _see(classifier: Classifier, setting: Setting, split: Literal["train", "test"]) -> _Seen:
-    """Features and predicted labels of every image to measure; the logits are not kept."""
+    """Features and predicted labels of every image to measure; the logits are not kept.
+
+    Features that take much of the memory lie in a file meanwhile.
+    """
     dataset = setting.dataset
     images = dataset.train if split == "train" else dataset.test
     classes = setting.in_play
@@ -188,17 +192,22 @@ def _see(classifier: Classifier, setting: Setting, split: Literal["train", "test
             found=split,
             expected="a data set with such images",
         )
+    gathered = Gathering(len(images), setting.scratch)
     batches: list[tuple[Tensor, ...]] = []
 
     def keep(features: Tensor, targets: Tensor, indices: Tensor) -> None:
         prediction = classifier.criterion.logits(features).argmax(dim=1)
-        batches.append((features.float().cpu(), prediction.cpu(), targets.cpu(), indices))
+        values = features.float().cpu()
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                f"features of the {split} images: expected finite numbers, found NaN or infinity"
+            )
+        gathered.add(values)
+        batches.append((prediction.cpu(), targets.cpu(), indices))
 
     each_batch(classifier, images, setting, keep)
-    values, predictions, targets, indices = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    if not torch.isfinite(values).all():
-        raise ValueError(f"features of the {split} images: expected finite numbers, found NaN or infinity")
-    raw = Features(values, targets, len(dataset.classes))
+    predictions, targets, indices = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    raw = Features(gathered.tensor(), targets, len(dataset.classes))
     return _Seen(classes, raw, replace(raw, on_sphere=True), predictions, kept[indices])
 
 

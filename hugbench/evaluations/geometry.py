@@ -41,9 +41,9 @@ class Features:
     num_classes: int
     on_sphere: bool = False
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features (B, d) in float64 and labels (B,), in order."""
-        rows = max(1, BLOCK_NUMBERS // max(1, self.values.shape[1]))
+    def blocks(self, width: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (B, d) in float64 and labels (B,), in order; B is small enough for B · width numbers."""
+        rows = max(1, BLOCK_NUMBERS // max(width, self.values.shape[1]))
         for values, targets in zip(
             torch.split(self.values, rows), torch.split(self.targets, rows), strict=True
         ):
@@ -211,7 +211,8 @@ def nearest_centres(features: Features, means: Tensor, among: Tensor) -> Tensor:
     middle = chosen.mean(dim=0)
     chosen = chosen - middle
     offsets = chosen.square().sum(dim=1)
-    parts = [(offsets - 2 * (rows - middle) @ chosen.T).argmin(dim=1) for rows, _ in features.blocks()]
+    blocks = features.blocks(len(chosen))
+    parts = [(offsets - 2 * (rows - middle) @ chosen.T).argmin(dim=1) for rows, _ in blocks]
     return among[torch.cat(parts)]
 
 

@@ -40,18 +40,24 @@ def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: C
         counts = torch.bincount(dataset.train.targets, minlength=len(dataset.classes)).tolist()
         check_images(run.protocol, run.recipe, counts, run.seed)
     else:
-        _check_batches(run, dataset)
+        _check_recipe(run, dataset)
     key = _computing(run, dataset)
     return _threads[key] if key in _threads else threads_of(run, untrained(run, dataset), dataset)
 
 
-def _check_batches(run: Run, dataset: Dataset) -> None:
+def _check_recipe(run: Run, dataset: Dataset) -> None:
     if run.recipe.batch_size > len(dataset.train):
         raise UserError(
             "the batch is larger than the data",
             key="recipe.batch_size",
             found=run.recipe.batch_size,
             expected=f"at most {len(dataset.train)}, the training images of {run.dataset.name}",
+        )
+    if run.recipe.augment.random_resized_crop is not None and not dataset.train.can_be_cut:
+        raise UserError(
+            f"parts are cut from images in their own size, but {run.dataset.name} is kept resized",
+            key="recipe.augment.random_resized_crop",
+            expected="null, dataset.image_size: null, or the data set as images in folders",
         )
     if not run.recipe.drop_last and len(dataset.train) % run.recipe.batch_size == 1:
         raise UserError(

@@ -66,7 +66,7 @@ def _table(groups: Mapping[str, Group]) -> RenderableType:
     table = criteria_table(COLUMNS[metric] for metric in shown)
     arms = [arm.criterion for arm in next(iter(shown.values())).arms]
     columns = [
-        [number(arm.interval, 100 if COLUMNS[metric].endswith("%") else 1) for arm in group.arms]
+        [number(arm.interval, *scale_and_decimals(COLUMNS[metric])) for arm in group.arms]
         for metric, group in shown.items()
     ]
     for criterion, *cells in zip(arms, *columns, strict=True):
@@ -74,13 +74,21 @@ def _table(groups: Mapping[str, Group]) -> RenderableType:
     return table
 
 
-def number(interval: Interval | None, scale: float) -> str:
-    """Three significant digits, and the half-width to the same place."""
+def scale_and_decimals(title: str) -> tuple[float, int]:
+    """What the numbers of a column are multiplied by, and the fewest decimals that tell them apart.
+
+    The energies of 1,000 random directions in 500 dimensions are within 0.3 % of the least.
+    """
+    return (100 if title.endswith("%") else 1), (4 if " / " in title else 0)
+
+
+def number(interval: Interval | None, scale: float, decimals: int = 0) -> str:
+    """Three significant digits or as many decimals, and the half-width to the same place."""
     if interval is None:
         return "-"
     mean = scale * interval.mean
     half = None if interval.half_width is None else scale * interval.half_width
     if mean and not 1e-4 <= abs(mean) < 1e5:
         return f"{mean:.2e}" if half is None else f"{mean:.2e} ± {half:.0e}"
-    digits = max(0, 2 - math.floor(math.log10(abs(mean) or 1)))
+    digits = max(decimals, 2 - math.floor(math.log10(abs(mean) or 1)))
     return f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} ± {half:.{digits}f}"

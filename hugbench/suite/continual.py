@@ -149,7 +149,8 @@ def check_recipe(recipe: Recipe) -> None:
     """Refuse what of a recipe Avalanche's strategies, which have loops of their own, cannot do.
 
     Raises:
-        UserError: mixup, cutmix, ema, fp16, compile, class weights or class-balanced sampling.
+        UserError: mixup, cutmix, ema, fp16, compile, class weights, class-balanced sampling or a random
+            resized crop.
     """
     reasons = {
         "mixup": "strategies need whole labels, for memories and for distillation",
@@ -166,6 +167,12 @@ def check_recipe(recipe: Recipe) -> None:
                 found=value,
                 expected="the default",
             )
+    if recipe.augment.random_resized_crop is not None:
+        raise UserError(
+            "not in a class-incremental stream: memories hold images in their final size",
+            key="recipe.augment.random_resized_crop",
+            expected="null, or crop: a number of pixels",
+        )
     if recipe.sampling != "natural":
         raise UserError(
             "not in a class-incremental stream: a strategy draws its batches itself",

@@ -38,6 +38,11 @@ class DatasetSpec(Frozen):
     image_size: PositiveInt | None = Field(
         None, description="resize to this many pixels square; null keeps the images' own size"
     )
+    shorter_side: PositiveInt | None = Field(
+        None,
+        description="resize the shorter side to this many pixels, then crop image_size out of the centre "
+        "(256 with 224, say); null squeezes the whole image into the square",
+    )
     validation: OpenFraction = Field(
         0.0, description="fraction of each class of the training set that is held out of training"
     )
@@ -54,9 +59,23 @@ class DatasetSpec(Frozen):
         None, description="at most this many test images, class-balanced; null takes all"
     )
     subset_seed: int = Field(0, description="which images max_train and max_test keep")
+    survey: PositiveInt | None = Field(
+        None,
+        description="mean and deviation from this many training images, and of folders a checksum over "
+        "names, sizes and samples of the files; null: from every pixel, for which all images are decoded "
+        "once",
+    )
     resident: Literal["auto", "always", "never"] = Field(
         "auto", description="keep all images in memory as uint8, or stream them from their files"
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetSpec:
+        if self.shorter_side is not None and not self.image_size:
+            raise ValueError("shorter_side needs an image_size, which is cropped out of the centre")
+        if self.shorter_side is not None and self.image_size and self.shorter_side < self.image_size:
+            raise ValueError(f"shorter_side {self.shorter_side} is less than image_size {self.image_size}")
+        return self
 
 
 class ModelSpec(Frozen):
@@ -77,12 +96,47 @@ class ModelSpec(Frozen):
     )
 
 
+Range = tuple[Positive, Positive]
+
+
+class RandomResizedCrop(Frozen):
+    """A random part of an image as it lies in its file, resized to dataset.image_size."""
+
+    scale: Range = Field((0.08, 1.0), description="smallest and largest area, as fractions of the image's")
+    ratio: Range = Field((3 / 4, 4 / 3), description="smallest and largest width over height")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RandomResizedCrop:
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if low > high:
+                raise ValueError(f"{name} must rise, from the smallest to the largest")
+        if self.scale[1] > 1:
+            raise ValueError(f"scale {self.scale[1]:g} is more than the whole image, which is 1")
+        return self
+
+
 class Augment(Frozen):
-    """Augmentation of the training images, batched on the device."""
+    """Augmentation of the training images, batched on the device but for the random resized crop."""
 
     flip: bool = Field(False, description="mirror left-right with probability 1/2")
     crop: NonNegativeInt = Field(0, description="pad by this many black pixels, then crop at random")
     cutout: NonNegativeInt = Field(0, description="black out one square with this many pixels a side")
+    random_resized_crop: RandomResizedCrop | None = Field(
+        None, description="train on random parts of the images; {} is ImageNet's usual one; null: off"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Augment:
+        if self.random_resized_crop is not None and self.crop:
+            raise ValueError("crop or random_resized_crop, not both")
+        return self
+
+    @property
+    def batched(self) -> Augment:
+        """What is left to do on the device: a random resized crop has mirrored, too."""
+        if self.random_resized_crop is None:
+            return self
+        return self.model_copy(update={"random_resized_crop": None, "flip": False})
 
 
 class ClassWeights(Frozen):

@@ -23,6 +23,7 @@ from torch import Tensor
 from hugbench.criteria.sphere import widen
 from hugbench.criteria.weights import class_weights, first_epoch
 from hugbench.data.augment import augment, to_float
+from hugbench.data.crops import crops_of
 from hugbench.data.images import Images
 from hugbench.errors import UserError
 from hugbench.seeding import derive, generator, seed_everything
@@ -139,13 +140,13 @@ class _Loop:
         order = self._order(epoch)
         augmentation = self._generator("augmentation", epoch, self.device)
         mixing = np.random.default_rng(derive(self.seed, *self.stage, "mixing", epoch))
-        batches = self.images.batches(recipe.batch_size, self.device, order, recipe.drop_last)
+        batches = self._seen(epoch).batches(recipe.batch_size, self.device, order, recipe.drop_last)
         classifier.train()
         classifier.criterion.start_epoch(epoch, recipe.epochs)
         classifier.criterion.weigh(self._weights(epoch))
         meter.start(epoch)
         for step, (pixels, labels, _) in enumerate(batches, start=epoch * self.steps):
-            inputs = to_float(augment(pixels, recipe.augment, augmentation))
+            inputs = to_float(augment(pixels, recipe.augment.batched, augmentation))
             inputs, targets = mix(inputs, labels, classes, recipe, mixing)
             if recipe.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -155,6 +156,11 @@ class _Loop:
             norm = learner.update(loss, rate, step)
             meter.add(loss, correct, len(labels), rate, norm)
         return meter.finish()
+
+    def _seen(self, epoch: int) -> Images:
+        """What an epoch sees of the images: all of each, or a part."""
+        crops = crops_of(self.recipe.augment, self.seed, *self.stage, epoch)
+        return self.images if crops is None else self.images.cropped(crops)
 
     def _order(self, epoch: int) -> Tensor:
         """The images of an epoch, int64 (N,): each once, or drawn so that classes are equally likely."""

@@ -124,7 +124,7 @@ def _check(other: str, name: str, classes: tuple[str, ...], root: Path, key: str
 
 def _classes(name: str, root: Path) -> tuple[str, ...]:
     """The class names of a set that is in the data folder."""
-    if name in KNOWN:
+    if name in KNOWN and KNOWN[name].classes:
         return KNOWN[name].classes
     found = catalogue.find(name, root)
     assert found is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hugbench.reporting.collapse import CAPTION, COLUMNS, SPLITS, number
+from hugbench.reporting.collapse import CAPTION, COLUMNS, SPLITS, number, scale_and_decimals
 from hugbench.reporting.html.elements import Figure, Item, Picture, Prose, Section, Table
 from hugbench.reporting.html.material import Material
 from hugbench.reporting.html.numbers import Row, evidence
@@ -162,13 +162,12 @@ def _collapse(material: Material, block: Block) -> list[Item]:
                 if (row := places.get((metric, "clean", split, None)))
             }
             if rows:
-                scales = [100 if title.endswith("%") else 1 for title in rows]
                 cells = [
                     [
                         criterion,
                         *(
-                            number(row[criterion].interval, scale)
-                            for row, scale in zip(rows.values(), scales, strict=True)
+                            number(row[criterion].interval, *scale_and_decimals(title))
+                            for title, row in rows.items()
                         ),
                     ]
                     for criterion in next(iter(rows.values()))

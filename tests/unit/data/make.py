@@ -59,3 +59,26 @@ def write_idx(
         else:
             (folder / name).write_bytes(content)
     return arrays
+
+
+def write_photographs(
+    folder: Path, classes: Sequence[str], *, train: int, test: int, part: str = "val"
+) -> None:
+    """Files as in ImageNet: `train` and `val`, all called .JPEG, of different sizes and kinds."""
+    kinds: Sequence[tuple[str, str, Mapping[str, object]]] = (
+        ("RGB", "JPEG", {"quality": 90}),
+        ("L", "JPEG", {}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "PNG", {}),
+        ("RGB", "JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", "progressive": True}),  # cut short
+    )
+    seed = 0
+    for name, count in (("train", train), (part, test)):
+        for label in classes:
+            (folder / name / label).mkdir(parents=True)
+            for index in range(count):
+                size = (20 + seed * 7 % 41, 18 + seed * 11 % 37)
+                mode, form, options = kinds[seed % len(kinds)]
+                image = Image.fromarray(pixels(seed, size)).convert(mode)
+                image.save(folder / name / label / f"{label}_{index:05}.JPEG", form, **options)
+                seed += 1

@@ -10,7 +10,7 @@ from hugbench.data import catalogue
 from hugbench.data.catalogue import KNOWN, Found
 from hugbench.errors import UserError
 from hugbench.suite.schema import DatasetSpec, LongTail
-from tests.unit.data.make import write_folder
+from tests.unit.data.make import write_folder, write_photographs
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -149,3 +149,22 @@ def test_descriptions_are_plain_and_say_where_to_put_what() -> None:
         assert found["classes"] == list(known.classes)
         for file in known.files:
             assert file in found["doc"]
+
+
+def test_imagenet_is_known_without_its_images(tmp_path: Path) -> None:
+    assert catalogue.find("imagenet", tmp_path) is None
+    catalogue.check("imagenet", tmp_path)
+    assert catalogue.class_count("imagenet", tmp_path) == 1000
+    doc = catalogue.describe("imagenet")["doc"]
+    assert "colour, of different sizes, 1000 classes." in doc
+    assert "imagenet/{train,val}/CLASS; not downloaded" in doc
+    catalogue.check_tail(tailed("imagenet", 1200), tmp_path)
+    with pytest.raises(UserError, match=r"long_tail\.imbalance_factor"):
+        catalogue.check_tail(tailed("imagenet", 1300), tmp_path)
+
+
+def test_val_stands_for_test(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "imagenet", ["a", "b"], train=1, test=1)
+    expected = Found("folder", tmp_path / "imagenet")
+    assert catalogue.find("imagenet", tmp_path) == catalogue.find("imagenet", expected.path) == expected
+    assert catalogue.find("digits", tmp_path) == Found("embedded")

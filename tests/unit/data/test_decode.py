@@ -132,3 +132,30 @@ def test_into_keeps_the_order_and_names_the_first_bad_file(tmp_path: Path, monke
         (tmp_path / files[index]).write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"04\.png"):
         decoder.into(files, out)
+
+
+@pytest.mark.parametrize(
+    "size", [(50, 37), (37, 50), (40, 40), (25, 24), (24, 24), (31, 64), (7, 9), (3, 30), (500, 375)]
+)
+@pytest.mark.parametrize(("shorter_side", "image_size"), [(28, 24), (24, 24), (29, 24), (30, 1)])
+def test_the_centre_is_that_of_torchvision(
+    tmp_path: Path, size: tuple[int, int], shorter_side: int, image_size: int
+) -> None:
+    from torchvision import transforms
+
+    name = save(tmp_path / "a.png", "RGB", size=size)
+    decoder = fitting(tmp_path, [name], None, image_size, shorter_side)
+    found = decoder(name)
+    bicubic = transforms.InterpolationMode.BICUBIC
+    steps = [transforms.Resize(shorter_side, bicubic), transforms.CenterCrop(image_size)]
+    with Image.open(tmp_path / name) as image:
+        expected = np.asarray(transforms.Compose(steps)(image)).transpose(2, 0, 1)
+    assert np.array_equal(found, expected)
+    whole = pixels(0, size).transpose(2, 0, 1)[None]
+    assert np.array_equal(resized(whole, image_size, shorter_side)[0], found)
+
+
+def test_a_square_of_the_shorter_side_is_left_as_it_is(tmp_path: Path) -> None:
+    name = save(tmp_path / "a.png", "RGB", size=(24, 24))
+    found = fitting(tmp_path, [name], None, 24, 24)(name)
+    assert np.array_equal(found, pixels(0, (24, 24)).transpose(2, 0, 1))

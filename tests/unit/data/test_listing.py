@@ -132,3 +132,35 @@ def test_two_folders_of_one_class_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, [*KNOWN["cifar10"].classes, "3"], train=1, test=1)
     with pytest.raises(UserError, match="not of it"):
         list_folder(tmp_path, KNOWN["cifar10"])
+
+
+def test_val_is_the_test_set_where_test_has_no_classes(folder: Path) -> None:
+    listed = list_folder(folder)
+    (folder / "test").rename(folder / "val")
+    found = list_folder(folder)
+    assert found.test.files == tuple(file.replace("test/", "val/") for file in listed.test.files)
+    assert found.test.labels == listed.test.labels
+    (folder / "test" / ".hidden").mkdir(parents=True)
+    (folder / "test" / "ILSVRC2012_test_00000001.JPEG").touch()  # without labels, as ImageNet has them
+    assert list_folder(folder) == found
+    shutil.copytree(folder / "val", folder / "test", dirs_exist_ok=True)
+    assert list_folder(folder).test.files == listed.test.files
+    shutil.rmtree(folder / "test")
+    shutil.rmtree(folder / "val" / "rose")
+    with pytest.raises(UserError, match="val: classes are missing: rose"):
+        list_folder(folder)
+
+
+def test_imagenets_classes_are_called_as_their_folders(tmp_path: Path) -> None:
+    names = [f"n{number:08}" for number in range(1000)]
+    for part in ("train", "val"):
+        for name in reversed(names):
+            (tmp_path / part / name).mkdir(parents=True)
+            (tmp_path / part / name / f"{name}_1.JPEG").touch()
+    found = list_folder(tmp_path, KNOWN["imagenet"])
+    assert found.classes == tuple(names)
+    assert found.train.labels == tuple(range(1000))
+    for part in ("train", "val"):
+        shutil.rmtree(tmp_path / part / names[3])
+    with pytest.raises(UserError, match=r"not those of imagenet; found '999 folders'; expected 1000"):
+        list_folder(tmp_path, KNOWN["imagenet"])

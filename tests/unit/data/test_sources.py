@@ -11,16 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from hugbench.data import sources
+from hugbench.data import folders, sources
 from hugbench.data.decode import Decoder
 from hugbench.data.images import Dataset, Images, ResidentImages
 from hugbench.data.known import KNOWN
+from hugbench.data.listing import list_folder
 from hugbench.data.longtail import class_counts, kept_counts
+from hugbench.data.samples import contents
 from hugbench.data.sources import load
 from hugbench.data.streaming import StreamedImages
 from hugbench.errors import UserError
+from hugbench.seeding import generator
 from hugbench.suite.schema import DatasetSpec, LongTail
-from tests.unit.data.make import pixels, write_folder, write_idx
+from tests.unit.data.make import pixels, write_folder, write_idx, write_photographs
 
 CPU = torch.device("cpu")
 
@@ -147,7 +150,7 @@ def test_auto_streams_what_takes_more_than_half_of_the_memory(tmp_path: Path, mo
     write_folder(tmp_path / "set", ["a", "b"], train=3, test=2)
     size = 10 * 3 * 6 * 5
     for memory, kind in ((2 * size, ResidentImages), (2 * size - 1, StreamedImages)):
-        monkeypatch.setattr(sources, "available_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(folders, "available_memory", lambda memory=memory: memory)
         assert type(get("set", tmp_path).train) is kind
     assert type(get("set", tmp_path, image_size=3).train) is ResidentImages
     assert type(get("set", tmp_path, image_size=9).train) is StreamedImages
@@ -272,3 +275,70 @@ def test_too_few_images_for_what_is_asked(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=rf"dataset\.{key}"):
             get("set", tmp_path, **options)
+
+
+def test_a_survey_measures_some_and_reads_a_little_of_all(tmp_path: Path, undecodable) -> None:
+    write_photographs(tmp_path / "photos", ["a", "b", "c"], train=9, test=3)
+    options = {"image_size": 12, "shorter_side": 14, "validation": 0.2, "survey": 10}
+    exact = get("photos", tmp_path, resident="never", image_size=12, shorter_side=14, validation=0.2)
+    said: list[str] = []
+    found = get("photos", tmp_path, said, resident="never", **options)
+    assert said == ["photos: measuring 10 training images, once"]
+    order = torch.randperm(21, generator=generator(0, "survey"))
+    values = all_of(found.train)[order[:10]].double() / 255
+    assert found.mean == pytest.approx(values.mean((0, 2, 3)).tolist(), rel=1e-12)
+    assert found.std == pytest.approx(values.permute(1, 0, 2, 3).flatten(1).std(1, False).tolist(), rel=1e-12)
+    assert found.mean != exact.mean
+    assert torch.equal(all_of(found.train), all_of(exact.train))
+    assert found.checksum == contents(list_folder(tmp_path / "photos"))
+    assert_same(get("photos", tmp_path, resident="always", **options), found)
+    for survey in (21, 1000):
+        whole = get("photos", tmp_path, resident="never", **{**options, "survey": survey})
+        assert (whole.mean, whole.std) == (exact.mean, exact.std)
+    get("photos", tmp_path, resident="never", **options)
+    undecodable()
+    again = get("photos", tmp_path, said, resident="never", **options)
+    assert (again.mean, again.checksum) == (found.mean, found.checksum)
+    assert len(said) == 1
+
+
+def test_a_survey_of_published_files_is_of_their_pixels(tmp_path: Path) -> None:
+    found = get("digits", tmp_path, survey=100)
+    order = torch.randperm(1437, generator=generator(0, "survey"))
+    assert found.mean == pytest.approx((float(all_of(found.train)[order[:100]].double().mean()) / 255,))
+    assert found.checksum == get("digits", tmp_path).checksum
+
+
+def test_files_that_change_are_surveyed_again(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "photos", ["a", "b"], train=5, test=1)
+    options = {"image_size": 8, "survey": 8, "resident": "never"}
+    before = get("photos", tmp_path, **options)
+    for file in (tmp_path / "photos" / "train" / "b").iterdir():
+        Image.fromarray(np.full((30, 30, 3), 250, np.uint8)).save(file)
+    after = get("photos", tmp_path, **options)
+    assert after.checksum != before.checksum
+    assert min(after.mean) > max(before.mean)
+
+
+@pytest.mark.parametrize("resident", ["always", "never"])
+def test_the_centre_of_the_shorter_side_is_kept_apart_from_the_square(tmp_path: Path, resident: str) -> None:
+    write_photographs(tmp_path / "photos", ["a", "b"], train=3, test=2)
+    square = get("photos", tmp_path, image_size=12, resident=resident)
+    for _ in range(2):
+        centre = get("photos", tmp_path, image_size=12, shorter_side=15, resident=resident)
+        assert centre.checksum != square.checksum
+        assert_same(get("photos", tmp_path, image_size=12, resident=resident), square)
+    assert get("digits", tmp_path, image_size=6, shorter_side=8).train.shape == (1, 6, 6)
+
+
+def test_imagenet_cannot_be_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"imagenet is not here.*expected images in .*imagenet/\{train,val\}/CLASS"
+    ):
+        get("imagenet", tmp_path, image_size=8)
+
+
+def test_a_broken_exif_is_nobodys_business(tmp_path: Path, recwarn) -> None:
+    write_photographs(tmp_path / "photos", ["a", "b"], train=5, test=5)
+    get("photos", tmp_path, image_size=8, resident="never")
+    assert not [warning for warning in recwarn if "EXIF" in str(warning.message)]

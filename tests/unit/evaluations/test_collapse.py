@@ -14,7 +14,7 @@ from hugbench.criteria.hug import HUG
 from hugbench.criteria.proxies import simplex
 from hugbench.criteria.softmax import CrossEntropy
 from hugbench.errors import UserError
-from hugbench.evaluations import geometry
+from hugbench.evaluations import gathering, geometry
 from hugbench.evaluations.collapse import collapse
 from hugbench.evaluations.geometry import Features
 from hugbench.models import Classifier
@@ -361,3 +361,47 @@ def test_a_data_set_without_test_images_is_refused(setting, device):
     train = one_hot_images([0, 1, 2], 3)
     with pytest.raises(UserError, match="has no test images"):
         collapse(projected(simplex(3)).to(device), setting(dataset(train, train.subset(torch.arange(0)))))
+
+
+def test_features_in_a_file_give_the_same_numbers(setting, device, tmp_path, monkeypatch):
+    data = dataset(drawn(60, 7, 0), drawn(41, 7, 1))
+    classifier = mirror(7, 5.0, criterion=HUG).to(device)
+    expected = collapse(classifier, setting(data))
+    monkeypatch.setattr(gathering, "available_memory", lambda: 0)
+    found = collapse(classifier, replace(setting(data), scratch=tmp_path / "scratch"))
+    assert found.measurements == expected.measurements
+    assert found.notes == expected.notes
+    for name, column in expected.predictions.items():
+        np.testing.assert_array_equal(found.predictions[name], column)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(("dimension", "known"), [(500, True), (512, False), (999, True)])
+def test_a_thousand_classes_with_and_without_a_simplex(setting, device, dimension, known):
+    """C = 1000 > d + 1: a cross-polytope in 500 dimensions, and with twelve to spare; C = d + 1: the simplex."""
+    classes = 1000
+    if dimension == classes - 1:
+        corners = simplex(classes)
+    else:
+        axes = torch.eye(dimension)[: classes // 2]
+        corners = torch.cat([axes, -axes])
+    images = one_hot_images(list(range(classes)), classes)
+    findings = collapse(
+        projected(corners).to(device), replace(setting(dataset(images, images)), batch_size=500)
+    )
+    for subset in ("train", "test", "proxies"):
+        found = values(findings, subset)
+        ratio = found["inter_energy_ratio" if known else "inter_energy_bound_ratio"]
+        assert ratio == pytest.approx(1, abs=1e-6 if known else 1e-3)
+        assert ratio >= 1 - 1e-7
+        assert found["simplex_etf_error"] == pytest.approx(0 if dimension == 999 else 0.7, abs=0.1)
+        assert ("inter_energy_ratio" in found) == known
+    for subset in ("train", "test"):
+        found = values(findings, subset)
+        assert found["intra_chord"] == pytest.approx(0, abs=1e-5)
+        assert (
+            found["nearest_class_centre_agreement"] == found["nearest_class_centre_agreement_on_sphere"] == 1
+        )
+        assert found["within_class_variability"] == pytest.approx(0, abs=1e-9)
+        assert found["self_duality_error"] == pytest.approx(0, abs=1e-4)
+    assert any("is not known" in note for note in findings.notes) != known

@@ -249,3 +249,17 @@ class TestDegenerate:
         single = Features(torch.eye(3), torch.arange(3), 3)
         assert geometry.within_class_variability(single) == pytest.approx(0, abs=1e-15)
         assert geometry.simplex_etf_error(single.centred_means) == pytest.approx(0, abs=1e-7)
+
+
+def test_many_classes_in_few_dimensions_are_compared_in_small_blocks(monkeypatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, centres = (
+        torch.randn(50, 2, generator=generator),
+        torch.randn(30, 2, generator=generator).double(),
+    )
+    features = Features(values, torch.arange(50) % 30, 30)
+    expected = torch.cdist(values.double(), centres).argmin(1)
+    monkeypatch.setattr(geometry, "BLOCK_NUMBERS", 120)
+    assert [len(rows) for rows, _ in features.blocks(30)] == [4] * 12 + [2]
+    assert [len(rows) for rows, _ in features.blocks()] == [50]
+    assert torch.equal(geometry.nearest_centres(features, centres, torch.arange(30)), expected)

@@ -230,7 +230,7 @@ def test_collapse_stands_below_the_accuracy_of_the_same_models() -> None:
     assert words(lines[first + 1]) == "criterion NC1 NC4 % inter / bound"
     # by hand: std .001, t 4.3027, half-width .0025; no interval with one seed
     assert words(lines[first + 3]) == "cross_entropy 0.0120 ± 0.0025 98.0 ± 2.5 2.50e+06"
-    assert words(lines[first + 4]) == "hug 123 ± 0 0.00 ± 0.00 1.00 ± 0.01"
+    assert words(lines[first + 4]) == "hug 123 ± 0 0.00 ± 0.00 1.0005 ± 0.0064"
     assert words(lines[first + 5]) == "nonl - - -"
     assert text.count("collapse · training images") == 2
     assert text.count("NC1: spread within classes") == 2
@@ -250,7 +250,7 @@ def test_of_a_stream_the_collapse_after_its_last_experience_is_shown() -> None:
     rows = [row for experience in (1, 2, 3) for row in collapse(experience=experience)]
     rows = [{**row, "value": 0.25 * row["experience"]} for row in rows if row["seed"] == 0]
     text = printed(comparison_table(compare_records(rows, "cross_entropy")))
-    assert words(line_of(text, "hug ")) == "hug 0.750 75.0 0.750"
+    assert words(line_of(text, "hug ")) == "hug 0.750 75.0 0.7500"
     assert text.count("· training images") == 1
 
 

@@ -125,6 +125,9 @@ def test_the_id_is_the_hash_of_what_changes_the_model(suite_file) -> None:
         "recipe.momentum=0.9",  # the default, written out
         "dataset.resident=never",
         "dataset.long_tail=null",
+        "dataset.shorter_side=null",
+        "dataset.survey=null",
+        "recipe.augment.random_resized_crop=null",
         "recipe.sampling=natural",
         "recipe.class_weights=null",
         "evaluations=[{accuracy: {bins: 3}}]",
@@ -145,6 +148,8 @@ def test_what_leaves_the_model_alone_leaves_the_id_alone(suite_file, setting: st
         "dataset.validation=0.1",
         "model.embedding_dim=null",
         "dataset.max_train=100",
+        "dataset.survey=100",
+        "recipe.augment.random_resized_crop={}",
         "dataset.long_tail={imbalance_factor: 1}",
         "recipe.sampling=class_balanced",
         "recipe.class_weights={kind: inverse_frequency}",
@@ -229,3 +234,51 @@ def test_every_shipped_suite_is_valid_and_names_the_schema(name: str) -> None:
 @pytest.mark.parametrize("data", ["cifar10", "cifar100"])
 def test_a_suite_of_corruption_trains_nothing_that_the_standard_one_does_not(data: str) -> None:
     assert ids(f"corruption_{data}") == ids(f"standard_{data}")
+
+
+def test_a_shorter_side_and_a_crops_ranges_are_part_of_the_model(suite_file) -> None:
+    def made(**lines: str) -> set[str]:
+        return set(ids(suite_file(**lines)))
+
+    squeezed = made(dataset="{name: digits, image_size: 8}")
+    assert not squeezed & made(dataset="{name: digits, image_size: 8, shorter_side: 8}")
+    recipe = "{{epochs: 2, batch_size: 64, lr: 0.1, augment: {{random_resized_crop: {}}}}}"
+    usual = made(recipe=recipe.format("{}"))
+    assert usual == made(recipe=recipe.format("{scale: [0.08, 1.0]}"))
+    assert not usual & made(recipe=recipe.format("{scale: [0.25, 1.0]}"))
+    both = make_plan(load_suite(suite_file(recipe=recipe.format("{scale: [[0.08, 1.0], [0.25, 1.0]]}"))))
+    assert usual < {planned.run.run_id for planned in both.runs}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ({"dataset": "{name: digits, shorter_side: 8}"}, "dataset: shorter_side needs an image_size"),
+        (
+            {"dataset": "{name: digits, image_size: 8, shorter_side: 7}"},
+            "shorter_side 7 is less than image_size 8",
+        ),
+        ({"dataset": "{name: digits, survey: 0}"}, r"dataset\.survey: not a valid value"),
+        (
+            {
+                "recipe": "{epochs: 1, batch_size: 1, lr: 1, augment: {random_resized_crop: {scale: [1.0, 0.1]}}}"
+            },
+            r"augment\.random_resized_crop: scale must rise",
+        ),
+        (
+            {"recipe": "{epochs: 1, batch_size: 1, lr: 1, augment: {random_resize_crop: {}}}"},
+            "did you mean 'random_resized_crop'",
+        ),
+        (
+            {
+                "recipe": "{epochs: 1, batch_size: 1, lr: 1, augment: {random_resized_crop: {}}}",
+                "protocol": "{continual: {experiences: 5, strategies: [naive]}}",
+            },
+            r"recipe\.augment\.random_resized_crop: not in a class-incremental stream",
+        ),
+    ],
+)
+def test_bad_crops_and_sizes_are_one_line(suite_file, lines: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        load_suite(suite_file(**lines))
+    assert "\n" not in str(caught.value)
