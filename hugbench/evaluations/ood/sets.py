@@ -20,6 +20,7 @@ NEAR: dict[str, tuple[str, ...]] = {
     "cifar100": ("cifar10",),
     "digits": ("kmnist",),
     "fashion_mnist": (),
+    "imagenet": (),
     "kmnist": ("mnist", "digits"),
     "mnist": ("kmnist",),
     "svhn": (),
@@ -29,6 +30,7 @@ FAR: dict[str, tuple[str, ...]] = {
     "cifar100": ("svhn", "fashion_mnist", "mnist", "kmnist", "digits"),
     "digits": ("fashion_mnist", "cifar10", "cifar100"),
     "fashion_mnist": ("mnist", "kmnist", "digits", "svhn", "cifar10", "cifar100"),
+    "imagenet": ("svhn", "mnist", "kmnist", "digits"),  # it shows cats and sandals, under other names
     "kmnist": ("fashion_mnist", "svhn", "cifar10", "cifar100"),
     "mnist": ("fashion_mnist", "cifar10", "cifar100"),
     "svhn": ("cifar10", "cifar100", "fashion_mnist", "kmnist"),
