@@ -156,20 +156,17 @@ def hugbench(folder: Path, suite: str, workers: int, **extra: str) -> subprocess
 
 def memory(folder: Path, workers: int) -> None:
     """The data of one process and of many; where they are kept, and where the folder cannot be written."""
-    size = make_images(folder / "data" / "large", 3000)
-    make_images(folder / "data" / "small", 128)
+    size = make_images(folder / "data" / "big", 3000)
+    make_images(folder / "data" / "little", 128)
+    cache, counts = folder / "data" / ".hugbench", (1, workers)
     print(f"{size / 2**20:.0f} MiB of images: what is held of them, MiB")
-    for kept in (True, False):
-        if not kept:
-            shutil.rmtree(folder / "data" / ".hugbench")
-            (folder / "data" / ".hugbench").touch()
-        held = {}
-        for count in (1, workers):
-            sizes = {
-                name: resident(folder / f"{name}-{count}-{kept}", name, count) for name in ("large", "small")
-            }
-            held[count] = sizes["large"] - sizes["small"]
-        where = "kept in the data folder" if kept else "nowhere to be kept"
+    nothing = {count: resident(folder / f"little-{count}", "little", count) for count in counts}
+    for where in ("kept in the data folder", "nowhere to be kept"):
+        if where == "nowhere to be kept":
+            shutil.rmtree(cache)
+            cache.touch()
+        total = {count: resident(folder / f"{where}-{count}", "big", count) for count in counts}
+        held = {count: total[count] - nothing[count] for count in counts}
         words = ", ".join(f"{count}: {found / 2**20:.0f}" for count, found in held.items())
         print(f"{where}: {words}; ratio {held[workers] / held[1]:.2f}")
 
@@ -185,7 +182,7 @@ def resident(folder: Path, name: str, workers: int) -> float:
         found = [proportional(pid) for pid in [process.pid, *children(process.pid)]]
         if len(found) == (1 if workers == 1 else 1 + workers):
             samples.append(sum(found))
-        time.sleep(0.1)
+        time.sleep(0.5)
     assert process.returncode == 0
     return statistics.median(samples[-5:])
 

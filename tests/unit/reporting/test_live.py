@@ -13,6 +13,7 @@ from hugbench.execution.events import (
     Evaluated,
     Event,
     Notice,
+    Printed,
     RunDone,
     RunFailed,
     RunStarted,
@@ -147,6 +148,32 @@ def test_time_left_counts_epochs_of_all_pending_runs_and_what_lies_beside() -> N
     assert progress.behind == 4
 
 
+def test_time_left_is_that_of_runs_side_by_side() -> None:
+    progress = Progress()
+    progress.note(SuiteStarted("quickstart", 6, 6, "results", workers=4))
+    progress.note(RunStarted("a", "hug", 0, 4))
+    progress.note(epoch("a", 0, seconds=2.0))
+    assert progress.seconds_left() == (3 + 5 * 4) * 2.0 / 4  # by what is to come, as one has just begun
+    progress.note(RunStarted("b", "hug", 1, 4))
+    for number in (1, 2, 3):
+        progress.note(epoch("a", number, seconds=2.0))
+    progress.note(RunDone("a", "hug", 0, 9.0))  # 1 s beside training
+    assert progress.at_once == 2
+    assert progress.seconds_left() == (5 * 4 * 2.0 + 5 * 1.0) / 2  # no more than two ever went on at a time
+    for run_id in "cdef":
+        progress.note(RunDone(run_id, "hug", 2, 0.0, reused=True))
+    assert progress.seconds_left() == 4 * 2.0 + 0.2  # the last is alone
+
+
+def test_time_left_is_no_less_than_that_of_the_longest_run() -> None:
+    progress = Progress()
+    progress.note(SuiteStarted("quickstart", 4, 4, "results", workers=4))
+    progress.note(RunStarted("short", "hug", 0, 2))
+    progress.note(RunStarted("long", "hug", 1, 50))
+    progress.note(epoch("short", 0, 2))
+    assert progress.seconds_left() == 50 * 2.0  # more than a fourth of (1 + 3 * 50) * 2
+
+
 def test_time_left_ends_at_zero() -> None:
     progress = Progress()
     progress.note(SuiteStarted("quickstart", 1, 1, "results"))
@@ -208,6 +235,34 @@ def test_the_cursor_comes_back_after_an_interruption() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_several_runs_have_a_bar_each_within_the_terminals_height(width: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=10)
+    display = LiveDisplay(console, Clock())
+    display(SuiteStarted("quickstart", 20, 20, "results", workers=12))
+    for number in range(12):
+        display(RunStarted(f"run {number}", "hug[recipe.lr=0.1]", number, 4))
+        display(epoch(f"run {number}", 0))
+    text = picture(display, width)
+    assert len(text.splitlines()) <= 10 - 1  # the cursor has the last
+    assert max(map(len, text.splitlines())) <= width
+    assert re.search(r"seed 0 .*loss 1.25 +1/4 epochs", text)
+    assert len(re.findall("1/4 epochs", text)) == 6
+    assert "and 6 more" in text
+    for number in range(11):
+        display(RunDone(f"run {number}", "hug[recipe.lr=0.1]", number, 9.0))
+    assert "loss 1.25, train accuracy 50.0 %, 12,346 images/s" in picture(display, width)
+
+
+def test_what_a_worker_prints_scrolls_by() -> None:
+    assert lines([Printed("[bold]of a loss[/bold]")]) == ["[bold]of a loss[/bold]"]
+
+
+def test_plain_lines_say_how_many_run_at_a_time() -> None:
+    told = lines([SuiteStarted("quickstart", 6, 4, "results", workers=2)])
+    assert told == ["quickstart: 6 runs, 2 done before, up to 2 at a time, results in results"]
 
 
 def test_a_finished_suite_shows_no_bars() -> None:
