@@ -17,6 +17,8 @@ from hugbench.suite.plan import Asked, Plan, PlannedRun, Run, asked
 TEACHERS = 5
 """Of so many trained runs that are alike, the newest, the logs are read."""
 
+_TRAINED = Status("trained")
+
 Damage = Callable[[RunFolder, Status, str], str | None]
 """What is wrong with the files of a finished evaluation, by its key; None if nothing is."""
 
@@ -77,6 +79,9 @@ class Survey:
             if not state.over:
                 state.refresh(self._damage)
         self._learn()
+        for state in self._states:
+            if state.over:
+                state.status = _TRAINED  # what is learnt, and many of them would fill the memory
         return tuple(state.found(self._estimator) for state in self._states)
 
     def _learn(self) -> None:
