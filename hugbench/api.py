@@ -20,7 +20,7 @@ from hugbench.execution.where import Where
 from hugbench.execution.where import executor as executor_of
 from hugbench.registry import load_target
 from hugbench.results.cards import collect_cards
-from hugbench.results.measured import planned_runs, records_of
+from hugbench.results.measured import each_record, planned_runs, records_of
 from hugbench.results.notes import notes_of
 from hugbench.results.store import RunFolder, writable
 from hugbench.suite.continual import ContinualSpec, class_sets
@@ -504,7 +504,9 @@ def _outcome(made: Plan, root: Path) -> Outcome:
     from hugbench.results.comparison import compare_records
 
     runs = planned_runs(made, root)
-    rows, damaged = records_of(runs, made.baseline)
+    damaged: dict[str, None] = {}
+    rows = each_record(runs, made.baseline, damaged)
+    comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
     distinct = {run.folder.run_id: run for run in runs}
     failed = {
         run_id: run.status.error or "unknown"
@@ -513,7 +515,6 @@ def _outcome(made: Plan, root: Path) -> Outcome:
     }
     done = tuple(run_id for run_id, run in distinct.items() if not run.status.lacks([*run.questions]))
     notes = (*damaged, *notes_of(runs))
-    comparison = compare_records(rows, made.baseline, criteria=made.labels, seeds=made.seeds)
     try:
         pictures = tuple(collapse_pictures(made, root))
     except OSError as error:

@@ -13,7 +13,7 @@ from hugbench.reporting.tables import is_fraction
 from hugbench.results.cells import Block, Cells, named
 from hugbench.results.contrasts import BEFORE, LEVEL, CompareReport, Contrast
 from hugbench.results.judging import Delta, Members, after_before, against_baseline
-from hugbench.results.measured import Measured, Row, records_of
+from hugbench.results.measured import Measured, Row, each_record
 from hugbench.results.notes import notes_of
 from hugbench.results.predictions import Predictions, with_predictions
 from hugbench.results.primary import Choice
@@ -141,11 +141,11 @@ def _read(
         metrics.update(row["metric"] for row in rows)
         return choice.keep(evaluation, rows, experiences)
 
-    rows, damaged = records_of(runs, baseline, keep)
+    damaged: dict[str, None] = {}
     cells = Cells()
-    for row in rows:
+    for row in each_record(runs, baseline, damaged, keep):
         cells.add(row)
-    return cells, damaged, metrics
+    return cells, list(damaged), metrics
 
 
 def _members(runs: Iterable[Measured]) -> dict[Block, Members]:

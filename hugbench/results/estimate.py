@@ -27,7 +27,7 @@ class Estimator:
     def __init__(self, hardware: str | None = None) -> None:
         self.hardware = hardware
         self._known: dict[Hashable, list[float]] = defaultdict(list)
-        self._answers: dict[tuple[Rung, ...], float | None] = {}
+        self._answers: dict[tuple[Traits, str | None], float | None] = {}
 
     def teach_epoch(self, of: Traits, hardware: str | None, seconds: float) -> None:
         """An epoch of such a run took so long, in the mean over the run."""
@@ -39,11 +39,15 @@ class Estimator:
 
     def epoch(self, of: Traits) -> float | None:
         """Seconds of an epoch; None while no run like it has finished one."""
-        return self._ask(_epoch_ladder(of))
+        if (of, None) not in self._answers:
+            self._answers[of, None] = self._looked_up(_epoch_ladder(of))
+        return self._answers[of, None]
 
     def evaluation(self, of: Traits, key: str) -> float | None:
         """Seconds of an evaluation, by its `NAME-HASH`; None while no run like it has had one like it."""
-        return self._ask(_evaluation_ladder(of, key))
+        if (of, key) not in self._answers:
+            self._answers[of, key] = self._looked_up(_evaluation_ladder(of, key))
+        return self._answers[of, key]
 
     def _teach(self, ladder: Sequence[Rung], hardware: str | None, seconds: float) -> None:
         self._answers.clear()
@@ -51,12 +55,7 @@ class Estimator:
             for place in {hardware, None}:
                 self._known[place, what].append(seconds / unit)
 
-    def _ask(self, ladder: tuple[Rung, ...]) -> float | None:
-        if ladder not in self._answers:
-            self._answers[ladder] = self._looked_up(ladder)
-        return self._answers[ladder]
-
-    def _looked_up(self, ladder: tuple[Rung, ...]) -> float | None:
+    def _looked_up(self, ladder: Sequence[Rung]) -> float | None:
         for place in dict.fromkeys((self.hardware, None)):
             for what, unit in ladder:
                 if found := self._known.get((place, what)):
@@ -64,7 +63,7 @@ class Estimator:
         return None
 
 
-def _epoch_ladder(of: Traits) -> tuple[Rung, ...]:
+def _epoch_ladder(of: Traits) -> list[Rung]:
     ladder: list[Rung] = [
         (("epoch", of.dataset, of.model, of.protocol, of.step, of.criterion), 1.0),
         (("epoch", of.dataset, of.model, of.protocol, of.step), 1.0),
@@ -73,10 +72,10 @@ def _epoch_ladder(of: Traits) -> tuple[Rung, ...]:
     if of.train:
         ladder.append((("image", of.model, of.step), float(of.train)))
         ladder.append((("image", of.model), float(of.train)))
-    return tuple(ladder)
+    return ladder
 
 
-def _evaluation_ladder(of: Traits, key: str) -> tuple[Rung, ...]:
+def _evaluation_ladder(of: Traits, key: str) -> list[Rung]:
     name = key.rpartition("-")[0]
     ladder: list[Rung] = [
         (("evaluation", key, of.dataset, of.model, of.criterion), 1.0),
@@ -86,4 +85,4 @@ def _evaluation_ladder(of: Traits, key: str) -> tuple[Rung, ...]:
     if of.test:
         ladder.append((("test image", key, of.model), float(of.test)))
         ladder.append((("test image", name, of.model), float(of.test)))
-    return tuple(ladder)
+    return ladder

@@ -77,7 +77,18 @@ def planned_runs(plan: Plan, root: Path) -> list[Measured]:
 def records_of(
     runs: Iterable[Measured], baseline: str | None, keep: Keep = lambda _, rows, __: rows
 ) -> tuple[list[Row], list[str]]:
-    """The finished records of runs, and a sentence for each file that is damaged or cannot be read.
+    """All of `each_record`, and a sentence for each file that is damaged or cannot be read."""
+    damaged: dict[str, None] = {}
+    return list(each_record(runs, baseline, damaged, keep)), list(damaged)
+
+
+def each_record(
+    runs: Iterable[Measured],
+    baseline: str | None,
+    damaged: dict[str, None],
+    keep: Keep = lambda _, rows, __: rows,
+) -> Iterator[Row]:
+    """The finished records of runs, one run after the other.
 
     The numbers of a class-incremental stream (`hugbench.results.stream`) follow the records of its run;
     what is normalised by the baseline (`hugbench.results.corruption`) follows all.
@@ -85,27 +96,25 @@ def records_of(
     Args:
         runs: whose records.
         baseline: its label; None for none.
+        damaged: gets a sentence for each file that is damaged or cannot be read.
         keep: which of them; all by default.
     """
-    rows: list[Row] = []
     errors: list[Row] = []
-    damaged: dict[str, None] = {}
     experiences: dict[str, int | None] = {}
     for run in runs:
         experiences[run.folder.run_id] = run.experiences
         for evaluation, stored in _by_evaluation(run, damaged).items():
             if run.experiences is None and not is_corruption(evaluation):
-                rows += _labelled(run, evaluation, keep(evaluation, stored, None))
+                yield from _labelled(run, evaluation, keep(evaluation, stored, None))
                 continue
             whole = list(_labelled(run, evaluation, stored))
             if run.experiences is not None:
                 whole += stream_rows(whole, run.experiences)
             if is_corruption(evaluation):
                 errors += whole
-            rows += keep(evaluation, whole, run.experiences)
+            yield from keep(evaluation, whole, run.experiences)
     for row in corruption_rows(errors, baseline) if baseline is not None else ():
-        rows += keep(row["evaluation"], [row], experiences[row["run_id"]])
-    return rows, list(damaged)
+        yield from keep(row["evaluation"], [row], experiences[row["run_id"]])
 
 
 def _by_evaluation(run: Measured, damaged: dict[str, None]) -> dict[str, list[Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from hugbench.suite.plan import Asked, Plan, PlannedRun, Run, asked
 
 TEACHERS = 5
 """Of so many trained runs that are alike, the newest, the logs are read."""
+
+_TRAINED = Status("trained")
+_NEVER = (0, 0)
 
 Damage = Callable[[RunFolder, Status, str], str | None]
 """What is wrong with the files of a finished evaluation, by its key; None if nothing is."""
@@ -73,10 +77,17 @@ class Survey:
 
     def look(self) -> tuple[Found, ...]:
         """Every distinct run, in the plan's order."""
+        try:
+            begun = set(os.listdir(self._root / "runs"))
+        except OSError:
+            begun = set()
         for state in self._states:
-            if not state.over:
+            if not state.over and (state.folder.run_id in begun or state.stamps != _NEVER):
                 state.refresh(self._damage)
         self._learn()
+        for state in self._states:
+            if state.over:
+                state.status = _TRAINED  # what is learnt, and many of them would fill the memory
         return tuple(state.found(self._estimator) for state in self._states)
 
     def _learn(self) -> None:
@@ -129,17 +140,17 @@ class _State:
 
     planned: PlannedRun
     folder: RunFolder
-    questions: tuple[Asked, ...]
+    asked: tuple[Asked, ...]
     traits: Traits
-    stamps: tuple[int, int] = (0, 0)
+    stamps: tuple[int, int] = _NEVER
     status: Status = field(default_factory=Status)
     epochs: list[float] = field(default_factory=list)
-    missing: tuple[Asked, ...] = ()
     holder: str | None = None
 
     def __post_init__(self) -> None:
-        self.keys = [question.key for question in self.questions]
-        self.missing = self.questions
+        self.questions = {question.key: question for question in self.asked}
+        self.kinds = {key: question.spec.key for key, question in self.questions.items()}
+        self.missing = list(self.questions)
 
     @property
     def over(self) -> bool:
@@ -152,28 +163,24 @@ class _State:
         if self.stamps[0] != before[0]:
             self.status = self.folder.status()
             finished = set(self.status.evaluations)
-            whole = {
-                key for key in self.keys if key in finished and not damage(self.folder, self.status, key)
-            }
-            self.missing = tuple(
-                q for q, key in zip(self.questions, self.keys, strict=True) if key not in whole
-            )
+            self.missing = [
+                key for key in self.questions if key not in finished or damage(self.folder, self.status, key)
+            ]
         if self.stamps[1] != before[1] and self.status.state != "trained":
             self.epochs = epoch_seconds(self.folder.log)
         self.holder = None if self.over else self.folder.worker()
 
     def lesson(self) -> Lesson:
         """What it teaches."""
-        asked_as = {key: q.spec.key for q, key in zip(self.questions, self.keys, strict=True)}
-        return lesson_of(self.folder, self.traits, self.status, asked_as)
+        return lesson_of(self.folder, self.traits, self.status, self.kinds)
 
     def left(self, estimator: Estimator) -> tuple[float | None, tuple[str, ...]]:
         """Estimated seconds, and the evaluations that these are without."""
         seconds, untimed = 0.0, dict[str, None]()
-        for question in self.missing:
-            took = estimator.evaluation(self.traits, question.spec.key)
+        for key in self.missing:
+            took = estimator.evaluation(self.traits, self.kinds[key])
             if took is None:
-                untimed[question.spec.label] = None
+                untimed[self.questions[key].spec.label] = None
             seconds += took or 0.0
         epochs = self.planned.run.epochs - len(self.epochs)
         if self.status.state == "trained" or epochs <= 0:
@@ -187,7 +194,8 @@ class _State:
         if state == "trained":
             error, epoch = None, self.planned.run.epochs
         named = ("partly" if self.missing else "done") if state == "trained" else state
-        return Found(self.planned, named, epoch, error, *self.left(estimator), self.missing, self.holder)
+        missing = tuple(self.questions[key] for key in self.missing)
+        return Found(self.planned, named, epoch, error, *self.left(estimator), missing, self.holder)
 
 
 class _TraitsOfRuns:

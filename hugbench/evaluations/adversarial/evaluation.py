@@ -18,11 +18,12 @@ from hugbench.evaluations.adversarial.catalogue import KINDS, Norm
 from hugbench.evaluations.adversarial.evidence import Check
 from hugbench.evaluations.adversarial.figures import Figures, above, worst
 from hugbench.evaluations.adversarial.ladder import WORST, Rung, bound, effective, rungs
-from hugbench.evaluations.adversarial.ledger import Ledger, weights_sha256
-from hugbench.evaluations.adversarial.sample import Sample, balanced, split_sha256
+from hugbench.evaluations.adversarial.ledger import Ledger
+from hugbench.evaluations.adversarial.sample import Sample, balanced
 from hugbench.evaluations.adversarial.scales import scales as suitable_scales
 from hugbench.evaluations.adversarial.victim import Victim
 from hugbench.evaluations.base import Findings, Setting
+from hugbench.evaluations.identity import split_sha256, weights_sha256
 from hugbench.models import Classifier, evaluating
 from hugbench.seeding import derive
 from hugbench.types import Eps, NonNegativeInt, Positive, PositiveInt, eps_value

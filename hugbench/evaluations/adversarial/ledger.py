@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hugbench.types import eps_value
 
@@ -217,16 +217,6 @@ def fingerprint(value: Any) -> str:
     """The first 10 hex digits of the sha256 of canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """sha256 over names, types, shapes and bytes of a module's state, wherever it is."""
-    total = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        held = value.detach().cpu().contiguous()
-        total.update(f"{name} {held.dtype} {tuple(held.shape)}\n".encode())
-        total.update(held.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 _MARK = b',"sha256":"'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -62,10 +61,3 @@ def balanced(targets: Tensor, count: int | None, seed: int) -> Tensor:
     rank[by_class] = torch.arange(len(labels)) - torch.searchsorted(labels, labels)
     order = torch.argsort(rank, stable=True)
     return shuffled[order[:count]].sort().values
-
-
-def split_sha256(images: Images) -> str:
-    """What tells a split from others of the same data: which of its images it holds, and their labels."""
-    total = hashlib.sha256(images.rows.numpy().tobytes())
-    total.update(images.targets.numpy().tobytes())
-    return total.hexdigest()

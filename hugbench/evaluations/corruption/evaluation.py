@@ -12,8 +12,10 @@ from torch import Tensor
 
 from hugbench.evaluations.base import Findings, Measurement, Setting
 from hugbench.evaluations.corruption.arguments import described
+from hugbench.evaluations.corruption.kept import Kept
 from hugbench.evaluations.corruption.origin import FromFolder, Own, source_of
 from hugbench.evaluations.corruption.passing import Condition, each_condition
+from hugbench.evaluations.identity import split_sha256, weights_sha256
 from hugbench.models import Classifier
 from hugbench.results.corruption import CLEAN, CORRUPTED
 from hugbench.types import Corruption, NonNegativeInt, Severity
@@ -107,15 +109,42 @@ def corruption(
 def _predictions(
     classifier: Classifier, setting: Setting, origin: Own | FromFolder, conditions: Sequence[Condition]
 ) -> Tensor:
-    """The label given to every image (N of them), clean, then under every condition: int32 (1 + K, N)."""
+    """The label given to every image (N of them), clean, then under every condition: int32 (1 + K, N).
+
+    Every batch is a checkpoint.
+    """
     shape = 1 + len(conditions), len(setting.dataset.test)
     predicted = torch.empty(shape, dtype=torch.int32, device=setting.device)
+    kept = _kept(classifier, setting, origin, conditions)
+    before = kept.load(*shape)
+    predicted[:, : before.shape[1]] = before.to(predicted.device)
 
     def keep(number: int, logits: Tensor, indices: Tensor) -> None:
         predicted[number, indices.to(predicted.device)] = logits.argmax(dim=1).to(torch.int32)
 
-    each_condition(classifier, setting, origin, conditions, keep)
+    def after(images: int) -> None:
+        kept.store(predicted[:, :images].cpu())
+        setting.pause()
+
+    each_condition(classifier, setting, origin, conditions, keep, first=before.shape[1], after=after)
+    kept.drop()
     return predicted.cpu()
+
+
+def _kept(
+    classifier: Classifier, setting: Setting, origin: Own | FromFolder, conditions: Sequence[Condition]
+) -> Kept:
+    """What an earlier attempt at the same left, by the same weights in the same batches."""
+    if setting.scratch is None:
+        return Kept(None, {})
+    head = {
+        "weights": weights_sha256(classifier),
+        "images": [setting.dataset.checksum, split_sha256(setting.dataset.test)],
+        "batch_size": setting.batch_size,
+        "origin": origin.details(),
+        "conditions": conditions,
+    }
+    return Kept(setting.scratch / "corruption", head)
 
 
 def _measurements(

@@ -4,43 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from hugbench.errors import UserError
-from hugbench.execution.preparation import check
-from hugbench.suite.loader import load_suite
-from hugbench.suite.plan import Run, make_plan
+from hugbench import registry
+from hugbench.execution import preparation
+from tests.unit.results.timed import plan_of
 
-SUITE = """\
-criteria: [cross_entropy, hug]
-baseline: cross_entropy
-dataset: {name: digits}
-model: {backbone: test_resnet, embedding_dim: 8}
-recipe: {epochs: 1, batch_size: 64, lr: 0.1, augment: {random_resized_crop: {}}}
-seeds: [0]
-"""
+EVALUATIONS = "[{corruption: {kinds: [fog]}}]"
 
 
-@pytest.fixture
-def run(tmp_path: Path):
-    """The first run of a suite that crops, with settings of its own."""
-    path = tmp_path / "suite.yaml"
-    path.write_text(SUITE)
+def test_what_is_alike_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built, looked = [], []
+    build, preflight = preparation.untrained, registry.load_target(registry.PREFLIGHTS["corruption"])
+    monkeypatch.setattr(preparation, "untrained", lambda run, data: built.append(run) or build(run, data))
+    monkeypatch.setattr(preparation, "_threads", {})
+    monkeypatch.setattr(preparation, "_fitting", set())
 
-    def made(*settings: str) -> Run:
-        return make_plan(load_suite(path, settings=settings)).runs[0].run
+    def counted(*args: object, **kwargs: object) -> None:
+        looked.append(args)
+        preflight(*args, **kwargs)
 
-    return made
-
-
-def test_images_that_are_kept_resized_are_not_cut(run, tmp_path: Path) -> None:
-    assert check(run(), (), tmp_path, lambda text: None) >= 1
-    resized = run("dataset.image_size=16")
-    words = r"recipe\.augment\.random_resized_crop: parts are cut from images in their own size, but digits"
-    with pytest.raises(UserError, match=words) as caught:
-        check(resized, (), tmp_path, lambda text: None)
-    assert "\n" not in str(caught.value)
-    assert check(run("dataset.image_size=16", "recipe.augment={flip: true}"), (), tmp_path, print) >= 1
-
-
-def test_a_batch_that_is_larger_than_the_data_is_refused(run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"recipe\.batch_size: the batch is larger than the data"):
-        check(run("dataset.max_train=40"), (), tmp_path, lambda text: None)
+    stream = "{continual: {experiences: 5, strategies: [naive]}}"
+    plan = plan_of(tmp_path, protocol=stream, seeds="[0, 1, 2]", evaluations=EVALUATIONS)
+    monkeypatch.setattr(registry, "load_target", lambda target: counted)
+    threads = {preparation.check(p.run, plan.evaluations, tmp_path, lambda text: None) for p in plan.runs}
+    assert len(threads) == 1
+    assert [run.criterion.name for run in built] == ["cross_entropy", "hug"]
+    assert len(looked) == 1

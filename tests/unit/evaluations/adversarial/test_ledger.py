@@ -7,9 +7,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
-from hugbench.evaluations.adversarial.ledger import Answers, Ledger, Trial, weights_sha256
+from hugbench.evaluations.adversarial.ledger import Answers, Ledger, Trial
 
 HEAD = {"version": "0", "weights": "w", "images": "i", "classes": [0, 1], "seed": 0, "plan": ["a"]}
 OTHER = {**HEAD, "plan": ["a", "b"]}
@@ -161,16 +160,3 @@ def test_what_others_learn_later_changes_nothing_that_has_begun(tmp_path):
 def test_without_a_folder_it_remembers_as_long_as_it_lives():
     ledger = filled(None)
     assert told(ledger.begin(0, PUSH, torch.arange(6))[0]) == {0: True, 1: False, 2: False, 3: True}
-
-
-def test_weights_are_told_apart_by_name_type_shape_and_bytes():
-    first, second = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
-    assert weights_sha256(first) == weights_sha256(second)
-    second.num_batches_tracked += 1
-    assert weights_sha256(first) != weights_sha256(second)
-    second = nn.BatchNorm1d(3)
-    with torch.no_grad():
-        second.bias[1] = -0.0
-    assert weights_sha256(first) != weights_sha256(second)
-    assert weights_sha256(nn.Linear(2, 3)) != weights_sha256(nn.Linear(3, 2))
-    assert weights_sha256(first.half()) != weights_sha256(nn.BatchNorm1d(3))

@@ -196,3 +196,84 @@ def test_without_test_images_or_photographs_nothing_starts(device, tmp_path: Pat
     arguments = {"kinds": KINDS, "severities": (1,), "seed": 0, "source": "auto", "folder": None}
     with pytest.raises(UserError, match=r"frost1\.png"):
         preflight(dataset(), tmp_path, **arguments, frost_dir="photographs")
+
+
+class Stop(Exception):
+    """What `pause` raises."""
+
+
+class TestStopped:
+    """After some batches, and taken up again."""
+
+    def attempt(self, model, device, scratch: Path, batches: int | None = None, **changes):
+        """The findings (None if it was stopped after so many batches), and how many images were looked at."""
+        looked, left = 0, iter(range(batches or 1000))
+
+        def count(module, arguments, result) -> None:
+            nonlocal looked
+            looked += len(result)
+
+        def pause() -> None:
+            if batches is not None and next(left) == batches - 1:
+                raise Stop
+
+        hook = model.register_forward_hook(count)
+        try:
+            where = setting(device, scratch=scratch, pause=pause, **changes)
+            return corruption(model, where, **ASKED), looked
+        except Stop:
+            return None, looked
+        finally:
+            hook.remove()
+
+    def same(self, one, other) -> bool:
+        tables = one.predictions, other.predictions
+        return one.measurements == other.measurements and all(
+            np.array_equal(tables[0][name], tables[1][name]) for name in tables[0]
+        )
+
+    def test_it_goes_on_after_the_last_batch_and_leaves_nothing(self, device, tmp_path: Path) -> None:
+        model, each = classifier().to(device), 7
+        whole, looked = self.attempt(model, device, tmp_path / "whole")
+        assert looked == 24 * each
+        assert self.attempt(model, device, tmp_path / "parts", 2) == (None, 10 * each)
+        assert self.attempt(model, device, tmp_path / "parts", 1) == (None, 5 * each)
+        found, looked = self.attempt(model, device, tmp_path / "parts")
+        assert looked == 9 * each
+        assert self.same(found, whole)
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    def test_at_the_last_batch(self, device, tmp_path: Path) -> None:
+        model = classifier().to(device)
+        whole, _ = self.attempt(model, device, tmp_path / "whole")
+        assert self.attempt(model, device, tmp_path / "parts", 5)[0] is None
+        found, looked = self.attempt(model, device, tmp_path / "parts")
+        assert looked == 0
+        assert self.same(found, whole)
+
+    @pytest.mark.parametrize("other", ["weights", "batches", "data"])
+    def test_not_from_what_is_of_something_else(self, device, tmp_path: Path, other: str) -> None:
+        assert self.attempt(classifier().to(device), device, tmp_path, 2)[0] is None
+        model = classifier(seed=2 if other == "weights" else 1).to(device)
+        changes = {
+            "weights": {},
+            "batches": {"batch_size": 4},
+            "data": {"of": dataset(images(seed=3), checksum="1" * 64)},
+        }[other]
+        whole, _ = self.attempt(model, device, tmp_path / "whole", **changes)
+        found, looked = self.attempt(model, device, tmp_path, **changes)
+        assert looked == 24 * 7
+        assert self.same(found, whole)
+
+    @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "other"])
+    def test_damage_starts_over(self, device, tmp_path: Path, harm: str) -> None:
+        model = classifier().to(device)
+        whole, _ = self.attempt(model, device, tmp_path / "whole")
+        assert self.attempt(model, device, tmp_path / "parts", 3)[0] is None
+        (path,) = (tmp_path / "parts").rglob("*.npz")
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes({"flip": bytes(content), "cut": content[:200], "empty": b"", "other": b"PK"}[harm])
+        found, looked = self.attempt(model, device, tmp_path / "parts")
+        assert looked == 24 * 7
+        assert self.same(found, whole)
