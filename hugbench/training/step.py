@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hugbench.criteria.sphere import widen
+from hugbench.models.classifier import evaluating
 from hugbench.seeding import seed_torch
 from hugbench.training.ranks import Ranks, gather
 
@@ -64,9 +65,7 @@ class SharedStep(Step):
 
     def __init__(self, classifier: Classifier, ranks: Ranks, compiled: bool) -> None:
         self._half = _Half(classifier, ranks, compiled)
-        self._all = nn.parallel.DistributedDataParallel(
-            self._half, process_group=ranks.group, broadcast_buffers=False, find_unused_parameters=True
-        )
+        self._all: nn.parallel.DistributedDataParallel | None = None
 
     def seed(self, seed: int, *axis: str | int) -> None:
         """Seed what this rank's network draws."""
@@ -74,6 +73,12 @@ class SharedStep(Step):
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and number of right ones of the batch; the images are this rank's, the targets all."""
+        if self._all is None:
+            self._all = nn.parallel.DistributedDataParallel(
+                self._half,
+                process_group=self._half.ranks.group,
+                find_unused_parameters=self._half.leaves_out(inputs, targets),
+            )
         loss, correct = self._all(inputs, targets)
         return loss, correct
 
@@ -93,6 +98,15 @@ class _Half(nn.Module):
             features = self._features(inputs)
         return self._judged(self.classifier, gather(widen(features), len(targets), self.ranks), targets)
 
+    def leaves_out(self, inputs: Tensor, targets: Tensor) -> bool:
+        """Whether the loss does without some of the parameters, which then have no gradient; tried out."""
+        parameters = [value for value in self.classifier.parameters() if value.requires_grad]
+        own = targets[self.ranks.part(len(targets))]
+        with OwnDraws(self.own.device).drawing(), evaluating(self.classifier), torch.enable_grad():
+            loss = self.classifier.loss_of(self.classifier.features(inputs), own)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return any(gradient is None for gradient in gradients)
+
 
 class OwnDraws:
     """Torch's global generators, in a state of their own beside the one that all ranks have.
@@ -102,7 +116,7 @@ class OwnDraws:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.device = device
         self._own = self._now()
 
     def seed(self, seed: int, *axis: str | int) -> None:
@@ -123,11 +137,11 @@ class OwnDraws:
 
     def _now(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
-        if self._device.type != "cpu":
-            states.append(torch.get_device_module(self._device).get_rng_state(self._device))
+        if self.device.type != "cpu":
+            states.append(torch.get_device_module(self.device).get_rng_state(self.device))
         return states
 
     def _set(self, states: list[Tensor]) -> None:
         torch.set_rng_state(states[0])
-        if self._device.type != "cpu":
-            torch.get_device_module(self._device).set_rng_state(states[1], self._device)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).set_rng_state(states[1], self.device)
