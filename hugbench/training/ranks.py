@@ -30,7 +30,19 @@ STEP_LIMIT = timedelta(minutes=30)
 
 
 class RankFailed(HugbenchError):
-    """A rank failed, or was lost, where the others did not: none can go on."""
+    """A rank failed, or was lost, where the others did not: none can go on.
+
+    Args:
+        rank: which.
+        how: what is known of it.
+    """
+
+    def __init__(self, rank: int, how: str) -> None:
+        self.rank = rank
+        super().__init__(
+            f"rank {rank} failed, and the others cannot go on without it ({how}); "
+            "the same command goes on from the last checkpoint"
+        )
 
 
 class LedAway(Exception):
@@ -109,8 +121,8 @@ class Ranks:
         try:
             yield
         except Exception as error:
-            if not self.alone and (alone := self._only_some(f"{type(error).__name__}: {error}")):
-                raise RankFailed(alone) from error
+            if not self.alone and (failed := self._only_some(f"{type(error).__name__}: {error}")):
+                raise RankFailed(*failed) from error
             raise
 
     @contextmanager
@@ -134,22 +146,23 @@ class Ranks:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, src=0, group=self.group)
 
-    def _only_some(self, error: str) -> str | None:
-        """Leave word of an error; None if all ranks did, else which one failed, and how."""
+    def _only_some(self, error: str) -> tuple[int, str] | None:
+        """Leave word of an error; None if all ranks did, else the rank that failed alone, and how."""
         assert self.store is not None
         words = [f"attempt {self._attempt}, rank {rank}" for rank in range(self.count)]
         first_alone = f"attempt {self._attempt}, alone"
-        sentence = f"rank {self.rank} failed, and the others did not: {error}"
         try:
             self.store.set(words[self.rank], error)
             try:
                 self.store.wait(words, PATIENCE)
             except RuntimeError:
-                found: bytes = self.store.compare_set(first_alone, "", sentence)
-                return found.decode()
-            return self.store.get(first_alone).decode() if self.store.check([first_alone]) else None
+                self.store.compare_set(first_alone, "", f"{self.rank} {error}")
+            if not self.store.check([first_alone]):
+                return None
+            rank, how = self.store.get(first_alone).decode().split(" ", 1)
+            return int(rank), how
         except RuntimeError:  # the store went with the rank that kept it
-            return sentence
+            return self.rank, error
 
 
 ALONE = Ranks()
