@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
 from hugbench.errors import UserError
 
 VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells the processes that it starts."""
+
+HELD_BACK = 3.0
+"""Seconds for which others than the first put off an end with an error that they did not meet to tell."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,12 @@ def processes() -> Processes:
 def speaks() -> bool:
     """Whether this process prints: the first of several does."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+def hold_back() -> None:
+    """Leave the first process time for its words: torchrun ends all as soon as one has failed."""
+    if not speaks():
+        time.sleep(HELD_BACK)
 
 
 def _number(name: str, least: int, below: int | None = None) -> int:

@@ -7,6 +7,9 @@ batch; they write nothing. In the end all have the outcome, or the error, of the
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import itertools
 import platform
 import signal
 import sys
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +45,11 @@ MEETING = timedelta(minutes=10)
 
 FOREVER = timedelta(days=365)
 """How long they wait for the first one's word: its evaluations may take hours."""
+
+LEAVING = timedelta(minutes=1)
+"""How long the others' end waits for the first one's: torchrun ends all when one ends with an error."""
+
+_meetings = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,14 @@ def on_all_ranks(device: str, drive: Callable[[Ranks], T]) -> T:
         RankFailed: a rank failed on its own, or was lost.
         Exception: what `drive` raised, on all ranks.
     """
-    with _joined(device) as ranks:
-        return _drive(ranks, drive) if ranks.first else _follow(ranks)
+    try:
+        with _joined(device) as ranks:
+            return _drive(ranks, drive) if ranks.first else _follow(ranks)
+    except RankFailed as error:
+        if error.rank == processes().rank:
+            print(f"rank {error.rank}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        atexit.unregister(_leave_last)
+        raise
 
 
 @contextmanager
@@ -95,8 +110,8 @@ def training(place: Place, run: Run) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _joined(device: str) -> Iterator[Ranks]:
     """This process among the others, which have all met."""
-    us = processes()
-    store, rank, count = next(rendezvous("env://", timeout=MEETING))
+    us, meeting = processes(), _meeting_place()
+    store, rank, count = dist.PrefixStore(f"meeting {next(_meetings)}", meeting), us.rank, us.count
     dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=MEETING)
     try:
         own = _device_for_all(device, us.place)
@@ -108,6 +123,27 @@ def _joined(device: str) -> Iterator[Ranks]:
         yield Ranks(rank, count, own, control, store, backend)
     finally:
         dist.destroy_process_group()
+
+
+@cache
+def _meeting_place() -> dist.Store:
+    """What all processes read and write, for as long as they live; the first is the first to leave."""
+    store: dist.Store = next(rendezvous("env://", timeout=MEETING))[0]
+    atexit.register(_leave_first if processes().rank == 0 else _leave_last, store)
+    return store
+
+
+def _leave_first(store: dist.Store) -> None:
+    """Have said all, and say so."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.suppress(RuntimeError):
+        store.set("the first has ended", "")
+
+
+def _leave_last(store: dist.Store) -> None:
+    with contextlib.suppress(RuntimeError):  # or it has ended without a word
+        store.wait(["the first has ended"], LEAVING)
 
 
 def _device_for_all(name: str, place: int) -> torch.device:
@@ -213,9 +249,7 @@ def _take_part(ranks: Ranks, run: Run, data: Path) -> None:
                 note=lambda name, told: None,
                 ranks=ranks,
             )
-    except RankFailed as error:
-        if error.rank == ranks.rank:
-            print(f"rank {ranks.rank}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+    except RankFailed:
         raise
     except Exception:
         return
