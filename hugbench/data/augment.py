@@ -111,4 +111,3 @@ def _square(images: Tensor, side: int, draws: Draws) -> Tensor:
         inside.append((places >= first) & (places < first + side))
     rows, columns = inside
     return (rows[:, :, None] & columns[:, None, :])[:, None]
-

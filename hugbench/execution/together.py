@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import os
 import platform
 import signal
 import sys
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from hugbench import registry
@@ -36,7 +38,7 @@ from hugbench.execution.preparation import dataset_of, threads_of, untrained
 from hugbench.execution.processes import processes
 from hugbench.registry import load_target
 from hugbench.suite.plan import Run
-from hugbench.training.ranks import RankFailed, Ranks
+from hugbench.training.ranks import RankFailed, Ranks, group_of_all
 
 T = TypeVar("T")
 
@@ -111,14 +113,14 @@ def training(place: Place, run: Run) -> Iterator[dict[str, Any]]:
 def _joined(device: str) -> Iterator[Ranks]:
     """This process among the others, which have all met."""
     us, meeting = processes(), _meeting_place()
-    store, rank, count = dist.PrefixStore(f"meeting {next(_meetings)}", meeting), us.rank, us.count
+    store, rank, count = PrefixStore(f"meeting {next(_meetings)}", meeting), us.rank, us.count
     dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=MEETING)
     try:
         own = _device_for_all(device, us.place)
         if own.type == "cuda":
             torch.cuda.set_device(own)
         machine.share(max(1, machine.available_cpus() // us.here))
-        control = dist.new_group(backend="gloo", timeout=FOREVER)
+        control = group_of_all("gloo", FOREVER)
         backend = "nccl" if own.type == "cuda" and dist.is_nccl_available() else "gloo"
         yield Ranks(rank, count, own, control, store, backend)
     finally:
@@ -126,14 +128,18 @@ def _joined(device: str) -> Iterator[Ranks]:
 
 
 @cache
-def _meeting_place() -> dist.Store:
-    """What all processes read and write, for as long as they live; the first is the first to leave."""
-    store: dist.Store = next(rendezvous("env://", timeout=MEETING))[0]
+def _meeting_place() -> Store:
+    """What all processes read and write, for as long as they live; the first is the first to leave.
+
+    torchrun's store outlives the processes that it starts again, which must not find what those left.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"attempt {attempt}", next(rendezvous("env://", timeout=MEETING))[0])
     atexit.register(_leave_first if processes().rank == 0 else _leave_last, store)
     return store
 
 
-def _leave_first(store: dist.Store) -> None:
+def _leave_first(store: Store) -> None:
     """Have said all, and say so."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -141,7 +147,7 @@ def _leave_first(store: dist.Store) -> None:
         store.set("the first has ended", "")
 
 
-def _leave_last(store: dist.Store) -> None:
+def _leave_last(store: Store) -> None:
     with contextlib.suppress(RuntimeError):  # or it has ended without a word
         store.wait(["the first has ended"], LEAVING)
 

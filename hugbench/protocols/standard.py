@@ -38,7 +38,8 @@ def standard(
         classifier: changed in place.
         dataset: its `train` is trained on, its `validation` is not.
         run: recipe, seed and protocol.
-        device, checkpoint, log, on_epoch, ranks: see `hugbench.training.loop.train`, whose errors are passed on.
+        device, checkpoint, log, on_epoch, ranks: see `hugbench.training.loop.train`, whose errors are
+            passed on.
         keep: called at each of the run's moments but the untrained one, before the checkpoint that
             lies behind it is written: what a killed training has passed, it has kept.
         note: never called; what a protocol has to say of the training goes here, by name.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from timm.layers import BatchNormAct2d, FrozenBatchNormAct2d, convert_sync_batchnorm
+from timm.layers.norm_act import BatchNormAct2d, FrozenBatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -64,14 +64,16 @@ def _normalises(part: nn.Module) -> bool:
 
 def _over_ranks(norm: nn.Module, ranks: Ranks) -> Callable[[Tensor], Tensor]:
     """The `forward` of a batch norm that goes over the ranks while it trains."""
-    assert isinstance(norm, _BatchNorm) and ranks.device is not None
+    assert isinstance(norm, _BatchNorm)
+    assert ranks.device is not None
     alone = norm.forward
     if ranks.device.type == "cpu":
 
         def train(images: Tensor) -> Tensor:
             return _after(norm, _normalised(norm, images, ranks))
     else:
-        train = convert_sync_batchnorm(norm, ranks.group).train().forward  # shares weights and buffers
+        converted: nn.Module = convert_sync_batchnorm(norm, ranks.group)  # type: ignore[no-untyped-call]
+        train = converted.train().forward  # shares weights and buffers
 
     return lambda images: train(images) if norm.training else alone(images)
 
@@ -97,12 +99,14 @@ def _normalised(norm: _BatchNorm, images: Tensor, ranks: Ranks) -> Tensor:
     found = centred * (var + norm.eps).rsqrt().view(shape)
     if norm.affine:
         found = found * norm.weight.view(shape) + norm.bias.view(shape)
-    return found.to(images.dtype)
+    normalised: Tensor = found.to(images.dtype)
+    return normalised
 
 
 def _follow(norm: _BatchNorm, mean: Tensor, var: Tensor) -> None:
     """Move the running statistics: mean and unbiased variance, each (C,)."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
     share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
@@ -121,9 +125,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         total = gradient.clone()
         dist.all_reduce(total, group=ctx.group)  # type: ignore[attr-defined]
         return total, None

@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 from hugbench.errors import HugbenchError
 
@@ -67,7 +68,7 @@ class Ranks:
     count: int = 1
     device: torch.device | None = None
     control: dist.ProcessGroup | None = None
-    store: dist.Store | None = None
+    store: Store | None = None
     backend: str = "gloo"
     group: dist.ProcessGroup | None = None
     _attempts: Iterator[int] = field(default_factory=itertools.count, repr=False)
@@ -90,7 +91,7 @@ class Ranks:
         return slice(start, start + each + (self.rank < rest))
 
     def tell(self, thing: T) -> T:
-        """What the first rank calls this with, on every rank; it waits for the others no longer than it must."""
+        """What the first rank calls this with, on every rank."""
         if self.alone:
             return thing
         told = [thing]
@@ -104,7 +105,7 @@ class Ranks:
             yield
             return
         self._attempt = next(self._attempts)
-        self.group = dist.new_group(backend=self.backend, timeout=STEP_LIMIT)
+        self.group = group_of_all(self.backend, STEP_LIMIT)
         try:
             yield
         finally:
@@ -168,6 +169,13 @@ class Ranks:
 ALONE = Ranks()
 
 
+def group_of_all(backend: str, timeout: timedelta) -> dist.ProcessGroup:
+    """A new group of all ranks, on each of which this is called."""
+    group = dist.new_group(backend=backend, timeout=timeout)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
+
+
 class _Gather(torch.autograd.Function):
     """The rows of all ranks. The gradient of a rank's rows counts as often as there are ranks.
 
@@ -185,9 +193,7 @@ class _Gather(torch.autograd.Function):
         return whole
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None, None]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
         ranks: Ranks = ctx.ranks  # type: ignore[attr-defined]
         return gradient[ranks.part(ctx.batch)] * ranks.count, None, None  # type: ignore[attr-defined]
 
@@ -197,5 +203,5 @@ def gather(own: Tensor, batch: int, ranks: Ranks) -> Tensor:
 
     The gradient is for DistributedDataParallel, see `_Gather`.
     """
-    whole: Tensor = _Gather.apply(own, batch, ranks)  # type: ignore[no-untyped-call]
+    whole: Tensor = _Gather.apply(own, batch, ranks)
     return whole

@@ -171,10 +171,6 @@ FACTS = ("device_name", "threads", "ranks", "cores", "platform", "python", "git_
 
 def _facts(session: Json) -> dict[str, str]:
     """A session in words, without when it was."""
-    facts = {
-        name.replace("_", " "): str(session[name])
-        for name in FACTS
-        if session.get(name) is not None
-    }
+    facts = {name.replace("_", " "): str(session[name]) for name in FACTS if session.get(name) is not None}
     packages = session.get("packages") or {}
     return {**facts, "packages": ", ".join(f"{name} {version}" for name, version in packages.items())}

@@ -31,7 +31,9 @@ class Processes:
         self.ends, self.processes = [], []
         for rank in range(count):
             mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, count, str(file), device, theirs), daemon=True)
+            process = context.Process(
+                target=_serve, args=(rank, count, str(file), device, theirs), daemon=True
+            )
             process.start()
             self.ends.append(mine)
             self.processes.append(process)
