@@ -183,7 +183,7 @@ def _device_for_all(name: str, place: int) -> torch.device:
 def _device(name: str, place: int) -> torch.device:
     """The device of the process with this number on its machine."""
     device = find_device(name)
-    if device.type == "mps" or device.index is not None:
+    if device.type == "mps" or ":" in name:
         raise UserError(
             "several processes train on a GPU each, or on the CPU",
             where="--device",

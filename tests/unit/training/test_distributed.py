@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from hugbench.criteria.contrast import NTCE, SupCon
@@ -145,11 +146,13 @@ def gradients(ranks: Ranks, criterion: str, single: bool, device: torch.device =
     }
 
 
-@pytest.mark.parametrize(("single", "atol"), [(False, 1e-12), (True, 1e-4)], ids=["float64", "float32"])
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize(
+    ("criterion", "single"), [*((name, False) for name in CRITERIA), ("hug", True), ("ntce", True)]
+)
 def test_the_gradient_is_that_of_the_whole_batch(
-    pair: Processes, device: torch.device, criterion: str, single: bool, atol: float
+    pair: Processes, device: torch.device, criterion: str, single: bool
 ) -> None:
+    atol = 1e-4 if single else 1e-12
     expected = gradients(ALONE, criterion, single, device)
     assert any(value is not None for name, value in expected.items() if name.startswith("backbone"))
     for found in pair(gradients, criterion, single):
@@ -211,6 +214,50 @@ def test_in_single_and_half_precision(pair: Processes, device: torch.device, pre
     torch.testing.assert_close(one["weights"], other["weights"], rtol=0, atol=0)
     near = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.05}[precision]
     assert one["rows"][0].loss == pytest.approx(expected["rows"][0].loss, rel=near)
+
+
+NORMS: dict[str, Any] = {
+    "two dimensions": lambda: (nn.BatchNorm2d(3), (15, 3, 4, 5)),
+    "one dimension": lambda: (nn.BatchNorm1d(3, momentum=None), (15, 3)),
+    "three dimensions": lambda: (nn.BatchNorm3d(3, affine=False), (15, 3, 2, 2, 2)),
+    "no running statistics": lambda: (nn.BatchNorm1d(3, track_running_stats=False), (15, 3, 4)),
+    "timm's": lambda: (BatchNormAct2d(3, act_layer=nn.SiLU), (15, 3, 4, 5)),
+}
+
+
+def normalised(ranks: Ranks, name: str, device: torch.device = CPU) -> list[Tensor]:
+    """What a batch norm makes of a batch of 15 in two steps, its gradients, and its buffers."""
+    device = ranks.device or device
+    norm, shape = NORMS[name]()
+    norm, part = norm.to(device).double(), ranks.part(15)
+    draw = torch.Generator().manual_seed(0)
+    found: list[Tensor] = []
+    with ranks.training(), synchronised(norm, nn.Identity(), ranks):
+        for _ in range(2):
+            inputs = 3 + 2 * torch.randn(shape, generator=draw, dtype=torch.float64)
+            weights = torch.randn(shape, generator=draw, dtype=torch.float64).to(device)
+            own = inputs.to(device)[part].requires_grad_()
+            outputs = norm(own)
+            gradients = torch.autograd.grad((outputs * weights[part]).sum(), [own, *norm.parameters()])
+            found += [outputs.detach(), *gradients]
+        if norm.track_running_stats:
+            found.append(norm.eval()(own).detach())
+    assert "forward" not in vars(norm)
+    return [value.cpu() for value in (*found, *norm.buffers())]
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_batch_norm_goes_over_all_images(pair: Processes, device: torch.device, name: str) -> None:
+    whole = normalised(ALONE, name, device)
+    one, other = pair(normalised, name)
+    for mine, theirs, expected in zip(one, other, whole, strict=True):
+        if len(expected.shape) and len(expected) == 15:  # by image
+            found = torch.cat([mine, theirs])
+        elif len(expected.shape) and mine is not theirs and not torch.equal(mine, theirs):  # gradients
+            found = mine + theirs
+        else:  # buffers
+            found = mine
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def compiled(ranks: Ranks) -> tuple[dict[str, Any], int]:
