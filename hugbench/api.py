@@ -16,7 +16,8 @@ from hugbench.data import catalogue
 from hugbench.errors import UserError, standing
 from hugbench.execution.control import Control
 from hugbench.execution.events import Notice, SuiteStarted
-from hugbench.execution.where import Where
+from hugbench.execution.processes import processes
+from hugbench.execution.where import Serial, Where
 from hugbench.execution.where import executor as executor_of
 from hugbench.registry import load_target
 from hugbench.results.cards import collect_cards
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hugbench.execution.schedule import Tally
     from hugbench.results.comparison import Comparison
     from hugbench.results.progress import Found
+    from hugbench.training.ranks import Ranks
 
 WATCH_SECONDS = 2.0
 """How often `watch` looks."""
@@ -300,6 +302,9 @@ def run(
 ) -> Outcome:
     """Run what is missing of a suite, and compare.
 
+    In processes that torchrun started, each of which calls this, every model is trained by all of them
+    together; the first does the rest, and all return what it does.
+
     Args:
         suite: a YAML file, or the name of a shipped suite.
         settings: overrides, each `path=value`.
@@ -320,25 +325,42 @@ def run(
 
     Raises:
         UserError: bad input; nothing was started.
+        RankFailed: of several processes one failed on its own, or was lost.
     """
     if max_runs is not None and max_runs < 1:
         raise UserError("not a number of runs", where="--max-runs", found=max_runs, expected="1 or more")
     if time_limit is not None and not time_limit > 0:
         raise UserError("no time", where="--time-limit", found=time_limit, expected="a time above 0")
-    loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
-    made, root = planned(loaded, data, Path(results), smoke)
     where = executor if isinstance(executor, Where) else executor_of(executor)
-    with ExitStack() as stack:
-        if wanted := list(track):
-            from hugbench.execution.tracking import tracked
 
-            observer = stack.enter_context(tracked(wanted, made, root, observer))
-        control = Control(time_limit)
-        stack.enter_context(control.listening(lambda sentence: observer(Notice(sentence))))
-        stopped = _carry_out(
-            made, data_folder(data), root, device, where, control, max_runs, verify, observer
+    def drive(ranks: Ranks | None = None) -> Outcome:
+        loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
+        made, root = planned(loaded, data, Path(results), smoke)
+        with ExitStack() as stack:
+            told = observer
+            if wanted := list(track):
+                from hugbench.execution.tracking import tracked
+
+                told = stack.enter_context(tracked(wanted, made, root, observer))
+            control = Control(time_limit)
+            stack.enter_context(control.listening(lambda sentence: told(Notice(sentence))))
+            stopped = _carry_out(
+                made, data_folder(data), root, device, where, control, max_runs, verify, told, ranks
+            )
+        return replace(_outcome(made, root), stopped=stopped)
+
+    if (count := processes().count) == 1:
+        return drive()
+    if not isinstance(where, Serial):
+        raise UserError(
+            f"{count} processes train one run after the other, together",
+            where="--executor",
+            found=where.name,
+            expected="serial",
         )
-    return replace(_outcome(made, root), stopped=stopped)
+    from hugbench.execution.together import on_all_ranks
+
+    return on_all_ranks(device, drive)
 
 
 def records(
@@ -457,6 +479,7 @@ def _carry_out(
     max_runs: int | None,
     verify: bool,
     observer: Observer,
+    ranks: Ranks | None,
 ) -> str | None:
     """Train and evaluate what is missing; why that ended early. Imports torch only if something is."""
     from hugbench.results.order import longest_first
@@ -473,9 +496,11 @@ def _carry_out(
     from hugbench.execution.preparation import check
     from hugbench.execution.schedule import Work
 
-    place = Place(data, root, find_device(device))
+    own = None if ranks is None else ranks.device
+    place = Place(data, root, own or find_device(device), ranks)
+    count = 1 if ranks is None else ranks.count
     threads = {
-        likeness: check(planned.run, made.evaluations, place.data, lambda text: observer(Notice(text)))
+        likeness: check(planned.run, made.evaluations, place.data, lambda text: observer(Notice(text)), count)
         for likeness, planned in {_checked(planned.run): planned for planned in pending}.items()
     }
     if place.device.type != "cpu":

@@ -33,11 +33,18 @@ def seed_everything(seed: int, *axis: str | int) -> None:
     import random
 
     import numpy
-    import torch
 
     value = derive(seed, *axis)
     random.seed(value)
     numpy.random.seed(value % 2**32)
+    seed_torch(seed, *axis)
+
+
+def seed_torch(seed: int, *axis: str | int) -> None:
+    """Seed the global generators of torch alone for a named axis."""
+    import torch
+
+    value = derive(seed, *axis)
     if torch.accelerator.is_available():
         torch.manual_seed(value)
     else:  # the above would queue a call with its traceback for every kind of device, for ever

@@ -56,11 +56,14 @@ app.command()(describing.doctor)
 def main() -> None:
     """Entry point: user errors in a line, exit code 2."""
     from hugbench.errors import HugbenchError
+    from hugbench.execution.processes import hold_back, speaks
 
     try:
         app()
     except HugbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if speaks():
+            print(f"error: {error}", file=sys.stderr)
+        hold_back()
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()

@@ -79,6 +79,7 @@ def run(
     from rich.console import Console
 
     from hugbench import api
+    from hugbench.execution.processes import speaks
     from hugbench.execution.where import executor as executor_of
     from hugbench.reporting.live import observer
     from hugbench.reporting.terminal import outcome_report
@@ -91,8 +92,8 @@ def run(
         "time": None if time is None else seconds_of(time, "--time"),
     }
     where = executor_of(executor, options)
-    console = Console(stderr=as_json)
-    with interruptible(), kept_for_json(as_json), observer(console.is_terminal, console) as watch:
+    console = Console(stderr=as_json, quiet=not speaks())
+    with interruptible(), kept_for_json(as_json), observer(console.is_terminal and speaks(), console) as watch:
         outcome = api.run(
             suite,
             settings=settings,
@@ -109,13 +110,13 @@ def run(
             verify=verify,
             observer=watch,
         )
-    if as_json:
+    if as_json and speaks():
         print_json(outcome.to_json())
-    else:
+    elif speaks():
         outcome_report(
             outcome.comparison, outcome.failed, outcome.notes, outcome.folder, console, outcome.pictures
         )
-    if outcome.stopped:
+    if outcome.stopped and speaks():
         left = len({p.run.run_id for p in outcome.plan.runs} - {*outcome.done, *outcome.failed})
         are_left = "1 run is left" if left == 1 else f"{left} runs are left"
         typer.echo(f"stopped early ({outcome.stopped}): {are_left}; the same command goes on", err=True)

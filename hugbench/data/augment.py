@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -9,7 +11,41 @@ from torch.nn.functional import pad
 from hugbench.suite.schema import Augment
 
 
-def augment(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Part:
+    """Which images of a batch are at hand, where several processes share it.
+
+    Attributes:
+        count: images of the whole batch.
+        rows: the places in it of those at hand, int64 (B,), on their device.
+    """
+
+    count: int
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the images of a batch: drawn for all of it, kept for those at hand.
+
+    Attributes:
+        generator: on the device of the images.
+        count: images of the whole batch.
+        rows: see `Part`; None where all are at hand.
+    """
+
+    generator: torch.Generator
+    count: int
+    rows: Tensor | None = None
+
+    def integers(self, high: int, *lead: int) -> Tensor:
+        """Uniform in {0, ..., high - 1}, int64 (*lead, B, 1)."""
+        shape = (*lead, self.count, 1)
+        drawn = torch.randint(high, shape, generator=self.generator, device=self.generator.device)
+        return drawn if self.rows is None else drawn.index_select(-2, self.rows)
+
+
+def augment(images: Tensor, spec: Augment, generator: torch.Generator, part: Part | None = None) -> Tensor:
     """Augmented images; those given are left as they are.
 
     Draws, in this order and only for what `spec` switches on, each one for all images at once:
@@ -27,14 +63,17 @@ def augment(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor
         images: uint8 (B, C, H, W).
         spec: what to do.
         generator: on the device of `images`.
+        part: where `images` are but a part of a batch: each gets the draws that it would get in the
+            whole of it. None: they are the whole.
 
     Returns:
         uint8 (B, C, H, W).
     """
+    draws = Draws(generator, len(images)) if part is None else Draws(generator, part.count, part.rows)
     if spec.crop or spec.flip:
-        images = _crop_and_flip(images, spec, generator)
+        images = _crop_and_flip(images, spec, draws)
     if spec.cutout:
-        images = images * ~_square(images, spec.cutout, generator)
+        images = images * ~_square(images, spec.cutout, draws)
     return images
 
 
@@ -43,16 +82,16 @@ def to_float(images: Tensor) -> Tensor:
     return images.float().div_(255)
 
 
-def _crop_and_flip(images: Tensor, spec: Augment, generator: torch.Generator) -> Tensor:
+def _crop_and_flip(images: Tensor, spec: Augment, draws: Draws) -> Tensor:
     """One gather: every pixel of the result is fetched from where crop and flip say."""
     count, channels, height, width = images.shape
     device = images.device
     rows = torch.arange(height, device=device).expand(count, height)
     columns = torch.arange(width, device=device).expand(count, width)
     if spec.crop:
-        tops, lefts = _integers((2, count, 1), 2 * spec.crop + 1, generator, device)
+        tops, lefts = draws.integers(2 * spec.crop + 1, 2)
     if spec.flip:
-        coins = _integers((count, 1), 2, generator, device)
+        coins = draws.integers(2)
         columns = torch.where(coins.bool(), width - 1 - columns, columns)
     if spec.crop:
         images = pad(images, (spec.crop,) * 4)
@@ -62,17 +101,13 @@ def _crop_and_flip(images: Tensor, spec: Augment, generator: torch.Generator) ->
     return images.flatten(2).gather(2, places).view(count, channels, height, width)
 
 
-def _square(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+def _square(images: Tensor, side: int, draws: Draws) -> Tensor:
     """Where the cutout is, bool (B, 1, H, W)."""
-    count, _, height, width = images.shape
+    height, width = images.shape[2:]
     inside = []
     for length in (height, width):
-        first = _integers((count, 1), length, generator, images.device) - side // 2
+        first = draws.integers(length) - side // 2
         places = torch.arange(length, device=images.device)
         inside.append((places >= first) & (places < first + side))
     rows, columns = inside
     return (rows[:, :, None] & columns[:, None, :])[:, None]
-
-
-def _integers(shape: tuple[int, ...], high: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.randint(high, shape, generator=generator, device=device)

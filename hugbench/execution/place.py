@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from hugbench.training.ranks import Ranks
+
 
 @dataclass(frozen=True)
 class Place:
-    """The data folder, the results folder and the device."""
+    """The data folder, the results folder, the device, and the processes that train every run together.
+
+    Without `ranks` a run has a process to itself.
+    """
 
     data: Path
     results: Path
     device: torch.device
+    ranks: Ranks | None = None

@@ -18,12 +18,26 @@ from hugbench.suite.continual import ContinualSpec, check_images
 from hugbench.suite.plan import Run
 from hugbench.suite.plugins import EvaluationSpec
 from hugbench.suite.schema import DatasetSpec
+from hugbench.training.batches import check_ranks
 
 _fitting: set[tuple[EvaluationSpec, DatasetSpec, Path]] = set()
 
 
-def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: Callable[[str], None]) -> int:
+def check(
+    run: Run,
+    evaluations: Iterable[EvaluationSpec],
+    data: Path,
+    notify: Callable[[str], None],
+    ranks: int = 1,
+) -> int:
     """Load the data and build the model of a run, so that bad input shows before anything starts.
+
+    Args:
+        run: the run.
+        evaluations: what is asked of it.
+        data: the data folder.
+        notify: is called with a sentence if images must be decoded first.
+        ranks: processes that train it together.
 
     Returns:
         The CPU threads that the run will take.
@@ -31,6 +45,13 @@ def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: C
     Raises:
         UserError: the data, the backbone, the criterion, the batch size or an evaluation does not fit.
     """
+    if ranks > 1 and isinstance(run.protocol, ContinualSpec):
+        raise UserError(
+            f"{ranks} processes cannot train a class-incremental stream together",
+            key="protocol",
+            found="continual",
+            expected="standard, or one process",
+        )
     dataset = dataset_of(run.dataset, data, notify)
     for spec in evaluations:
         if spec.name in registry.PREFLIGHTS and (spec, run.dataset, data) not in _fitting:
@@ -41,6 +62,7 @@ def check(run: Run, evaluations: Iterable[EvaluationSpec], data: Path, notify: C
         check_images(run.protocol, run.recipe, counts, run.seed)
     else:
         _check_recipe(run, dataset)
+        check_ranks(run.recipe, len(dataset.train), ranks)
     key = _computing(run, dataset)
     return _threads[key] if key in _threads else threads_of(run, untrained(run, dataset), dataset)
 

@@ -25,6 +25,7 @@ from hugbench.execution.measuring import measure, setting
 from hugbench.execution.place import Place
 from hugbench.execution.preparation import dataset_of, threads_of, untrained
 from hugbench.execution.schedule import Result
+from hugbench.execution.together import training
 from hugbench.models import Classifier, load_weights, save
 from hugbench.registry import load_target
 from hugbench.results.store import DAMAGED, RunFolder, Status
@@ -34,6 +35,7 @@ from hugbench.suite.plan import Asked, PlannedRun, Run, asked
 from hugbench.suite.plugins import EvaluationSpec
 from hugbench.training.checkpoint import read_epoch
 from hugbench.training.loop import EpochMetrics
+from hugbench.training.ranks import RankFailed
 
 
 def execute(
@@ -57,6 +59,7 @@ def execute(
 
     Raises:
         UserError: what concerns every run, such as a full disk.
+        RankFailed: of several processes that train together one failed, or was lost.
     """
     folder = RunFolder(place.results, planned.run.run_id)
     try:
@@ -96,7 +99,7 @@ class _Work:
         except Stopped:
             self.folder.write_status(status)
             return "stopped"
-        except (UserError, OSError):
+        except (UserError, OSError, RankFailed):
             raise
         except Exception as error:
             self._failed(status, error)
@@ -192,17 +195,19 @@ class _Work:
         begun = time.monotonic()
         protocol = load_target(registry.PROTOCOLS[run.protocol.name])
         try:
-            protocol(
-                classifier,
-                dataset,
-                run,
-                device=self.place.device,
-                checkpoint=folder.checkpoint,
-                log=folder.log,
-                on_epoch=self._epoch,
-                keep=self._keep,
-                note=self._note,
-            )
+            with training(self.place, run) as together:
+                protocol(
+                    classifier,
+                    dataset,
+                    run,
+                    device=self.place.device,
+                    checkpoint=folder.checkpoint,
+                    log=folder.log,
+                    on_epoch=self._epoch,
+                    keep=self._keep,
+                    note=self._note,
+                    **together,
+                )
         finally:
             status.seconds += time.monotonic() - begun
         status.state = "trained"
@@ -264,6 +269,8 @@ class _Work:
     def _note_environment(self, dataset: Dataset) -> None:
         path = self.folder.path / "environment.json"
         now = {**environment(str(self.place.device)), "data_sha256": dataset.checksum}
+        if self.place.ranks is not None:
+            now["ranks"] = self.place.ranks.count
         try:
             sessions = json.loads(path.read_text())["sessions"]
         except (OSError, ValueError, KeyError, TypeError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, ValidationError
 
 from hugbench.errors import UserError, nearest
+from hugbench.execution.processes import processes
 from hugbench.registry import load_target
 from hugbench.types import Frozen, Positive, PositiveInt
 
@@ -92,13 +93,15 @@ EXECUTORS: dict[str, type[Where]] = {kind.name: kind for kind in (Serial, Local,
 def executor(name: str | None, options: Mapping[str, Any] | None = None) -> Where:
     """The executor of a name with its options; those that are None keep their defaults.
 
-    Without a name it is the one that HUGBENCH_EXECUTOR names, or local.
+    Without a name it is the one that HUGBENCH_EXECUTOR names, or local, or
+    serial where several processes carry out one command.
 
     Raises:
         UserError: no such executor, an option that it does not take, or a value that it does not.
     """
     where = "HUGBENCH_EXECUTOR" if name is None else "--executor"
-    name = name or os.environ.get("HUGBENCH_EXECUTOR") or "local"
+    usual = Local.name if processes().count == 1 else Serial.name
+    name = name or os.environ.get("HUGBENCH_EXECUTOR") or usual
     if name not in EXECUTORS:
         raise UserError(
             "unknown executor",

@@ -13,6 +13,7 @@ from hugbench.suite.moments import Moment
 from hugbench.suite.plan import Run
 from hugbench.training.loop import train
 from hugbench.training.metrics import EpochMetrics
+from hugbench.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from hugbench.models import Classifier
@@ -29,6 +30,7 @@ def standard(
     on_epoch: Callable[[EpochMetrics], None],
     keep: Callable[[Moment, Classifier], None],
     note: Callable[[str, Any], None],
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train on all training images.
 
@@ -36,7 +38,8 @@ def standard(
         classifier: changed in place.
         dataset: its `train` is trained on, its `validation` is not.
         run: recipe, seed and protocol.
-        device, checkpoint, log, on_epoch: see `hugbench.training.loop.train`, whose errors are passed on.
+        device, checkpoint, log, on_epoch, ranks: see `hugbench.training.loop.train`, whose errors are
+            passed on.
         keep: called at each of the run's moments but the untrained one, before the checkpoint that
             lies behind it is written: what a killed training has passed, it has kept.
         note: never called; what a protocol has to say of the training goes here, by name.
@@ -58,5 +61,6 @@ def standard(
         log=log,
         on_epoch=on_epoch,
         keep=keep_snapshot,
+        ranks=ranks,
     )
     keep(end, classifier)

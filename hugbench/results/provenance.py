@@ -12,7 +12,7 @@ from hugbench.data.known import KNOWN
 from hugbench.results.measured import Measured
 from hugbench.suite.plan import Plan, Run, asked
 
-SAME = ("device", "device_name", "threads", "python", "packages")
+SAME = ("device", "device_name", "threads", "ranks", "python", "packages")
 """What two environments must share for the same code to give the same bits."""
 
 

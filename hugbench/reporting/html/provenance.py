@@ -165,12 +165,12 @@ def _last_session(run: Measured) -> Json:
     return next(reversed(_sessions(run)), {})
 
 
+FACTS = ("device_name", "threads", "ranks", "cores", "platform", "python", "git_revision", "data_sha256")
+"""What is shown of a session; `ranks` only where several processes trained a run."""
+
+
 def _facts(session: Json) -> dict[str, str]:
     """A session in words, without when it was."""
-    facts = {
-        name.replace("_", " "): str(session[name])
-        for name in ("device_name", "threads", "cores", "platform", "python", "git_revision", "data_sha256")
-        if session.get(name) is not None
-    }
+    facts = {name.replace("_", " "): str(session[name]) for name in FACTS if session.get(name) is not None}
     packages = session.get("packages") or {}
     return {**facts, "packages": ", ".join(f"{name} {version}" for name, version in packages.items())}

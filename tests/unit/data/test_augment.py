@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hugbench.data.augment import augment, to_float
+from hugbench.data.augment import Part, augment, to_float
 from hugbench.suite.schema import Augment
 
 SHAPE = (2, 5, 7)
@@ -106,6 +106,16 @@ def test_rows_and_columns_of_one_batch_have_draws_of_their_own(device) -> None:
     assert len(torch.unique(first.flatten(1).cpu(), dim=0)) > 20
     assert torch.equal(first, augment(images, Augment(crop=3), seeded(device)))
     assert not torch.equal(first, augment(images, Augment(crop=3), seeded(device, 4)))
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2], [39, 0, 1], [17], [5, 3, 3]])
+def test_a_part_of_a_batch_gets_the_draws_of_the_whole(device, rows: list[int]) -> None:
+    images, spec = batch(40, device), Augment(flip=True, crop=2, cutout=3)
+    chosen = torch.tensor(rows, device=device)
+    draw, whole = seeded(device), seeded(device)
+    found = augment(images[chosen], spec, draw, Part(40, chosen))
+    assert torch.equal(found, augment(images, spec, whole)[chosen])
+    assert torch.equal(draw.get_state(), whole.get_state())
 
 
 def test_to_float_is_the_division_by_255(device) -> None:

@@ -29,7 +29,7 @@ def soft(labels: Tensor) -> Tensor:
 def test_mixup_is_the_slow_loop(device: torch.device) -> None:
     images, labels = batch(device)
     before, targets = images.clone(), soft(labels)
-    mixed, mixed_targets = mixup(images, targets, share=0.3)
+    mixed, mixed_targets = mixup(images, images.roll(1, 0), targets, share=0.3)
     for i in range(SIZE):
         torch.testing.assert_close(mixed[i], 0.3 * images[i] + 0.7 * images[i - 1])
         torch.testing.assert_close(mixed_targets[i], 0.3 * targets[i] + 0.7 * targets[i - 1])
@@ -46,7 +46,7 @@ def test_mixup_is_the_slow_loop(device: torch.device) -> None:
 def test_cutmix_is_the_slow_loop(share: float, row: int, column: int) -> None:
     images, labels = batch()
     targets = soft(labels)
-    mixed, mixed_targets = cutmix(images, targets, share, (row, column))
+    mixed, mixed_targets = cutmix(images, images.roll(1, 0), targets, share, (row, column))
     foreign = [
         (y, x)
         for y in range(HEIGHT)
