@@ -34,6 +34,7 @@ class Found(NamedTuple):
         untimed: names of the evaluations ahead of it that no run like it has had.
         missing: what is still asked of it.
         holder: who is at it; None if nobody is.
+        status: what it stored last.
     """
 
     planned: PlannedRun
@@ -44,6 +45,7 @@ class Found(NamedTuple):
     untimed: tuple[str, ...]
     missing: tuple[Asked, ...]
     holder: str | None
+    status: Status
 
 
 class Survey:
@@ -187,7 +189,9 @@ class _State:
         if state == "trained":
             error, epoch = None, self.planned.run.epochs
         named = ("partly" if self.missing else "done") if state == "trained" else state
-        return Found(self.planned, named, epoch, error, *self.left(estimator), self.missing, self.holder)
+        return Found(
+            self.planned, named, epoch, error, *self.left(estimator), self.missing, self.holder, self.status
+        )
 
 
 class _TraitsOfRuns:
