@@ -1,0 +1,23 @@
+"""The long form: `python -m tests.chaos FOLDER`, a folder that is not there yet. HUGBENCH_CHAOS_SEED seeds it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tests.chaos.chaos import Chaos
+from tests.chaos.suites import LONG, SHORT
+
+
+def main(folder: Path, form: str) -> int:
+    """Run it and print the summary; 1 if anything is wrong."""
+    seed = int(os.environ.get("HUGBENCH_CHAOS_SEED") or 0)
+    chaos = Chaos(folder, SHORT if form == "short" else LONG, seed)
+    wrong = chaos.run()
+    print(f"\nchaos, {form} form, seed {seed}\n{chaos.summary()}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:] or ["long"]))

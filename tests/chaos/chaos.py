@@ -1,0 +1,310 @@
+"""The suite, undisturbed and disturbed: a deck of faults, shuffled by a seed, is dealt while it runs."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.chaos.checks import problems
+from tests.chaos.damage import DAY, HARM, WHERE, damage, misdate
+from tests.chaos.exits import redone, verdict
+from tests.chaos.ground import Ground
+from tests.chaos.processes import Driver, Work, look, marked, start, workers
+from tests.chaos.suites import LATER, Form, images
+
+PHASES = ("worker start", "training", "checkpoint writing", "evaluation")
+"""When a kill is meant to strike."""
+
+PATIENCE = 6.0
+"""Seconds that are waited for a moment to come; what strikes then, strikes whatever there is."""
+
+
+class Chaos:
+    """One suite and what happens to it.
+
+    Args:
+        folder: new; everything lies there.
+        form: how much of everything.
+        seed: of which fault strikes when. The machine's own timing is not seeded.
+        tell: is called with a line for everything that happens.
+
+    Attributes:
+        problems: what is wrong.
+    """
+
+    def __init__(self, folder: Path, form: Form, seed: int, tell: Callable[[str], None] = print) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.form, self.tell = folder, form, tell
+        self.draw = random.Random(seed)
+        self.mark = f"{folder}-{seed}"
+        self.began = time.monotonic()
+        self.ground = Ground(folder / "disk")
+        self.data, self.clock = folder / "data", folder / "clock"
+        self.log = (folder / "chaos.jsonl").open("w", buffering=1)
+        self.drivers: list[Driver] = []
+        self.all: list[Driver] = []
+        self.kills: Counter[tuple[str, str]] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.disk_was_bad = self.cache_was_cut = False
+        self.seconds: dict[str, float] = {}
+        images(self.data, form.images)
+        self.suite, self.later = folder / "suite.yaml", folder / "later.yaml"
+        self.suite.write_text(form.suite)
+        self.later.write_text(form.suite + LATER)
+        self.expected = folder / "undisturbed"
+
+    def run(self) -> list[str]:
+        """All of it; what is wrong, which is nothing."""
+        try:
+            self._undisturbed()
+            begun = time.monotonic()
+            deck = self._deck()
+            while deck and not self.problems:
+                self._session(deck)
+                if time.monotonic() - self.began > 60 * self.form.minutes:
+                    self.problems.append(f"not done after {self.form.minutes} minutes, left: {deck}")
+            self._settle()
+            self.seconds["disturbed"] = time.monotonic() - begun
+            found = problems(self.ground.results, self.expected, self.data, self.mark)
+            self.problems += found
+        finally:
+            for driver in self.drivers:
+                driver.send(signal.SIGKILL)
+                driver.process.wait()
+            self.ground.make_room([])
+            self.ground.leave()
+            self.log.close()
+        return self.problems
+
+    def _undisturbed(self) -> None:
+        begun = time.monotonic()
+        driver = self._start(self.later, "--executor", "serial", results=self.expected)
+        if driver.process.wait() != 0:
+            raise RuntimeError(driver.output.read_text(errors="replace"))
+        self.seconds["undisturbed"] = time.monotonic() - begun
+
+    def _deck(self) -> list[str]:
+        """Names of what happens, in the order in which it does."""
+        times = self.form.rounds
+        deck = ["kill a worker"] * (self.form.kills * 2 // 3)
+        deck += ["kill a driver"] * (self.form.kills - len(deck))
+        deck += ["fill the disk", "close the folder", "wrong clock", "wrong times", "rivals"] * times
+        deck += ["interrupt"] * times
+        for place, what in enumerate(WHERE):
+            harms = list(HARM) if times > 1 else [list(HARM)[place % len(HARM)]]
+            deck += [f"{what} {harm}" for harm in harms]
+        self.draw.shuffle(deck)
+        return deck
+
+    def _session(self, deck: list[str]) -> None:
+        """Drivers from their start to the end of the last; what could not strike goes back into the deck."""
+        self.disk_was_bad, self.cache_was_cut = self.ground.full or self.ground.closed, False
+        self.drivers = [self._start(self.suite)]
+        while any(driver.alive for driver in self.drivers):
+            time.sleep(self.draw.uniform(0.0, 1.0))
+            if deck:
+                fault = deck.pop()
+                if not self._strike(fault):
+                    deck.insert(0, fault)
+        done = False
+        for driver in self.drivers:
+            how, wrong = verdict(driver, disk=self.disk_was_bad, cut=self.cache_was_cut)
+            self.ends[how] += 1
+            self._note("end", how=how, output=driver.output.name)
+            if wrong:
+                self.problems.append(f"{driver.output.name}: {wrong}")
+            done = done or driver.process.returncode == 0
+        if self.ground.full or self.ground.closed:
+            self.ground.make_room(marked(self.mark))
+            self.ground.open()
+        if done and deck:
+            self._reopen()
+
+    def _start(self, suite: Path, *options: str, results: Path | None = None) -> Driver:
+        output = self.folder / f"output-{len(self.all):03}.txt"
+        disturbed = results is None
+        arguments = ["run", suite, "--data", self.data, "--results", results or self.ground.results]
+        arguments += [*options, "--device", "cpu"]
+        if disturbed:
+            arguments += ["--executor", "local", "--workers", "2"]
+        driver = start(arguments, output, self.mark, self.clock if disturbed else None)
+        self.all.append(driver)
+        return driver
+
+    def _strike(self, fault: str) -> bool:
+        """Do it; whether it could be done."""
+        match fault.split():
+            case ["kill", _, victim]:
+                struck = self._kill(victim)
+            case ["interrupt"]:
+                struck = self._interrupt()
+            case ["fill", *_]:
+                struck = self._starve()
+            case ["close", *_]:
+                struck = self._close()
+            case ["wrong", "clock"]:
+                self.clock.write_text(str(self.draw.choice([-400, -3, -1, 1, 3, 400]) * DAY))
+                struck = True
+            case ["wrong", "times"]:
+                struck = misdate([self.ground.results, self.data], self.draw) > 0
+            case ["rivals"]:
+                self.drivers += [self._start(self.suite) for _ in range(self.draw.randint(1, 2))]
+                struck = True
+            case [what, harm]:
+                path = damage(self.ground.results, self.data, what, harm, self.draw)
+                self.cache_was_cut |= path is not None and what == "cache" and harm in ("cut", "emptied")
+                struck = path is not None
+                self._note(fault, path=str(path))
+            case _:
+                raise ValueError(fault)
+        if struck and not fault.startswith("kill"):
+            self.faults[fault] += 1
+            self._note(fault)
+        return struck
+
+    def _kill(self, kind: str) -> bool:
+        """SIGKILL for a driver or a worker, in the phase that has had the fewest so far, if it comes.
+
+        The victim is stopped first, looked at, and killed if it is still where it should be: a kill counts for
+        the phase in which it struck.
+        """
+        wanted = min(PHASES, key=lambda phase: (self._struck(kind, phase), self.draw.random()))
+        deadline = time.monotonic() + PATIENCE
+        time.sleep(self.draw.uniform(0, 0.5))
+        while (late := time.monotonic() - deadline) < PATIENCE and any(d.alive for d in self.drivers):
+            for driver in self._living():
+                for pid in workers(driver):
+                    if late < 0 and self._at(pid).phase != wanted:
+                        continue
+                    victim = driver.process.pid if kind == "driver" else pid
+                    if self._execute(driver, victim, pid, kind, None if late > 0 else wanted):
+                        return True
+            time.sleep(0.001)
+        return False
+
+    def _execute(self, driver: Driver, victim: int, pid: int, kind: str, wanted: str | None) -> bool:
+        """Stop a worker, and kill it or its driver if it is at what is wanted; None is whatever it is at."""
+        if not _signal(pid, signal.SIGSTOP):
+            return False
+        at = self._at(pid)
+        struck = wanted in (None, at.phase)
+        if struck and kind == "driver":
+            driver.send(signal.SIGKILL)
+            driver.process.wait()
+        elif struck:
+            _signal(victim, signal.SIGKILL)
+        _signal(pid, signal.SIGCONT)
+        if struck:
+            self.kills[kind, at.phase] += 1
+            self._note(f"kill a {kind}", phase=at.phase, pid=victim, age=round(at.age, 1))
+        return struck
+
+    def _at(self, pid: int) -> Work:
+        return look(pid, self.ground.results)
+
+    def _struck(self, kind: str, phase: str) -> int:
+        """Kills so far; a worker that starts is spared after a while, as three in a row end a driver."""
+        return self.kills[kind, phase] + (1000 if phase == "worker start" and self.kills[kind, phase] > 8 else 0)
+
+    def _living(self) -> list[Driver]:
+        found = [driver for driver in self.drivers if driver.alive]
+        self.draw.shuffle(found)
+        return found
+
+    def _interrupt(self) -> bool:
+        """Ctrl-C, once some work is under way."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for driver in self._living():
+                if any(self._at(pid).phase in ("training", "evaluation") for pid in workers(driver)):
+                    driver.send(signal.SIGINT)
+                    return True
+            time.sleep(0.02)
+        return False
+
+    def _starve(self) -> bool:
+        """Fill the disk until all drivers have seen it."""
+        self.disk_was_bad = True
+        self.ground.fill(marked(self.mark))
+        self._wait()
+        self.ground.make_room(marked(self.mark))
+        return True
+
+    def _close(self) -> bool:
+        self.disk_was_bad = True
+        if not self.ground.close():
+            return True
+        self._wait()
+        self.ground.open()
+        return True
+
+    def _wait(self) -> None:
+        """Until the drivers have ended, or some seconds."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and any(driver.alive for driver in self.drivers):
+            time.sleep(0.05)
+
+    def _reopen(self) -> None:
+        """The suite is done before the deck is: some finished runs lose their status, others records."""
+        for what in ["status"] * (2 + 2 * self.form.rounds) + ["records"] * (1 + self.form.rounds):
+            harm = self.draw.choice(list(HARM))
+            path = damage(self.ground.results, self.data, what, harm, self.draw)
+            self.faults[f"{what} {harm}, to reopen finished runs"] += 1
+            self._note("reopen", path=str(path))
+
+    def _settle(self) -> None:
+        """Let it end: the same command, until it says that all is done; then a later question."""
+        self.clock.write_text("0")
+        for suite in (self.suite, self.later):
+            for _ in range(4):
+                driver = self._start(suite)
+                self.drivers = [driver]
+                code = driver.process.wait()
+                how, wrong = verdict(driver, disk=False, cut=False)
+                if wrong:
+                    self.problems.append(f"{driver.output.name}: {wrong}")
+                if code == 0:
+                    break
+            else:
+                self.problems.append(f"{suite.name}: does not come to its end: {how}, {driver.output.name}")
+        deadline = time.monotonic() + PATIENCE
+        while marked(self.mark) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def _note(self, what: str, **more: object) -> None:
+        seconds = round(time.monotonic() - self.began, 2)
+        self.log.write(json.dumps({"seconds": seconds, "what": what, **more}) + "\n")
+        self.tell(f"{seconds:8.2f} {what} {more or ''}")
+
+    def summary(self) -> str:
+        """Kills by victim and phase, faults, ends, what was redone, seconds."""
+        outputs = [driver.output.read_text(errors="replace") for driver in self.all]
+        lines = [f"{sum(self.kills.values())} kills by SIGKILL"]
+        lines += [f"  {count:4} {kind}, {phase}" for (kind, phase), count in sorted(self.kills.items())]
+        lines += [f"{sum(self.faults.values())} other faults (disk: {self.ground.filling}; "]
+        lines[-1] += f"no permission: {self.ground.closing}; clock: sitecustomize, os.utime)"
+        lines += [f"  {count:4} {fault}" for fault, count in sorted(self.faults.items())]
+        lines += [f"{sum(self.ends.values())} disturbed drivers ended"]
+        lines += [f"  {count:4} {how}" for how, count in self.ends.most_common()]
+        lines += ["redone, by what the drivers said"]
+        lines += [f"  {count:4} {what}" for what, count in redone(outputs).most_common()]
+        times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
+        lines += [f"wall time: {times}", f"problems: {len(self.problems)}", *self.problems]
+        return "\n".join(lines)
+
+
+def _signal(pid: int, number: int) -> bool:
+    import os
+
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
