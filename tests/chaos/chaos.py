@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import time
@@ -14,13 +15,13 @@ from tests.chaos.checks import problems
 from tests.chaos.damage import DAY, HARM, WHERE, damage, misdate
 from tests.chaos.exits import redone, verdict
 from tests.chaos.ground import Ground
-from tests.chaos.processes import Driver, Work, look, marked, start, workers
+from tests.chaos.processes import Driver, Watch, marked, start, workers
 from tests.chaos.suites import LATER, Form, images
 
 PHASES = ("worker start", "training", "checkpoint writing", "evaluation")
 """When a kill is meant to strike."""
 
-PATIENCE = 6.0
+PATIENCE = 10.0
 """Seconds that are waited for a moment to come; what strikes then, strikes whatever there is."""
 
 
@@ -44,6 +45,7 @@ class Chaos:
         self.mark = f"{folder}-{seed}"
         self.began = time.monotonic()
         self.ground = Ground(folder / "disk")
+        self.watch = Watch(self.ground.results)
         self.data, self.clock = folder / "data", folder / "clock"
         self.log = (folder / "chaos.jsonl").open("w", buffering=1)
         self.drivers: list[Driver] = []
@@ -72,7 +74,7 @@ class Chaos:
                     self.problems.append(f"not done after {self.form.minutes} minutes, left: {deck}")
             self._settle()
             self.seconds["disturbed"] = time.monotonic() - begun
-            found = problems(self.ground.results, self.expected, self.data, self.mark)
+            found = problems(self.later, self.ground.results, self.expected, self.data, self.mark)
             self.problems += found
         finally:
             for driver in self.drivers:
@@ -161,7 +163,6 @@ class Chaos:
                 path = damage(self.ground.results, self.data, what, harm, self.draw)
                 self.cache_was_cut |= path is not None and what == "cache" and harm in ("cut", "emptied")
                 struck = path is not None
-                self._note(fault, path=str(path))
             case _:
                 raise ValueError(fault)
         if struck and not fault.startswith("kill"):
@@ -172,46 +173,49 @@ class Chaos:
     def _kill(self, kind: str) -> bool:
         """SIGKILL for a driver or a worker, in the phase that has had the fewest so far, if it comes.
 
-        The victim is stopped first, looked at, and killed if it is still where it should be: a kill counts for
+        A worker is stopped first, looked at, and struck if it is still where it should be: a kill counts for
         the phase in which it struck.
         """
-        wanted = min(PHASES, key=lambda phase: (self._struck(kind, phase), self.draw.random()))
-        deadline = time.monotonic() + PATIENCE
-        time.sleep(self.draw.uniform(0, 0.5))
-        while (late := time.monotonic() - deadline) < PATIENCE and any(d.alive for d in self.drivers):
+        wanted = min(PHASES, key=lambda phase: (self.kills[kind, phase], self.draw.random()))
+        begun = time.monotonic()
+        while any(driver.alive for driver in self.drivers):
+            waited = time.monotonic() - begun
+            if waited > 2 * PATIENCE:
+                return False
             for driver in self._living():
                 for pid in workers(driver):
-                    if late < 0 and self._at(pid).phase != wanted:
+                    phase = self.watch.phase(pid)
+                    if waited < PATIENCE and phase != wanted:
                         continue
-                    victim = driver.process.pid if kind == "driver" else pid
-                    if self._execute(driver, victim, pid, kind, None if late > 0 else wanted):
+                    if phase == "worker start":
+                        time.sleep(self.draw.uniform(0, 2))
+                    elif phase != "checkpoint writing":
+                        time.sleep(self.draw.uniform(0, 0.2))
+                    if self._execute(driver, pid, kind, phase):
                         return True
             time.sleep(0.001)
         return False
 
-    def _execute(self, driver: Driver, victim: int, pid: int, kind: str, wanted: str | None) -> bool:
-        """Stop a worker, and kill it or its driver if it is at what is wanted; None is whatever it is at."""
+    def _execute(self, driver: Driver, pid: int, kind: str, phase: str) -> bool:
+        """Stop a worker, and kill it or its driver if it is still in a phase.
+
+        Three workers in a row that are killed before they take up a run end a driver, and rightly so.
+        """
         if not _signal(pid, signal.SIGSTOP):
             return False
-        at = self._at(pid)
-        struck = wanted in (None, at.phase)
+        starting = phase == "worker start" and kind == "worker"
+        struck = self.watch.phase(pid) == phase and not (starting and driver.false_starts == 2)
         if struck and kind == "driver":
             driver.send(signal.SIGKILL)
             driver.process.wait()
         elif struck:
-            _signal(victim, signal.SIGKILL)
+            driver.false_starts = driver.false_starts + 1 if starting else 0
+            _signal(pid, signal.SIGKILL)
         _signal(pid, signal.SIGCONT)
         if struck:
-            self.kills[kind, at.phase] += 1
-            self._note(f"kill a {kind}", phase=at.phase, pid=victim, age=round(at.age, 1))
+            self.kills[kind, phase] += 1
+            self._note(f"kill a {kind}", phase=phase)
         return struck
-
-    def _at(self, pid: int) -> Work:
-        return look(pid, self.ground.results)
-
-    def _struck(self, kind: str, phase: str) -> int:
-        """Kills so far; a worker that starts is spared after a while, as three in a row end a driver."""
-        return self.kills[kind, phase] + (1000 if phase == "worker start" and self.kills[kind, phase] > 8 else 0)
 
     def _living(self) -> list[Driver]:
         found = [driver for driver in self.drivers if driver.alive]
@@ -220,17 +224,25 @@ class Chaos:
 
     def _interrupt(self) -> bool:
         """Ctrl-C, once some work is under way."""
+        driver = self._at_work()
+        if driver is not None:
+            driver.send(signal.SIGINT)
+        return driver is not None
+
+    def _at_work(self) -> Driver | None:
+        """A driver of which a worker has taken up a run, if that comes in time."""
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and any(driver.alive for driver in self.drivers):
             for driver in self._living():
-                if any(self._at(pid).phase in ("training", "evaluation") for pid in workers(driver)):
-                    driver.send(signal.SIGINT)
-                    return True
+                if any(self.watch.phase(pid) in ("training", "evaluation") for pid in workers(driver)):
+                    return driver
             time.sleep(0.02)
-        return False
+        return None
 
     def _starve(self) -> bool:
-        """Fill the disk until all drivers have seen it."""
+        """Fill the disk, mostly while runs are going on, until all drivers have seen it."""
+        if self.draw.random() < 0.75:
+            self._at_work()
         self.disk_was_bad = True
         self.ground.fill(marked(self.mark))
         self._wait()
@@ -238,6 +250,9 @@ class Chaos:
         return True
 
     def _close(self) -> bool:
+        """Let nothing be written, as with a full disk."""
+        if self.draw.random() < 0.75:
+            self._at_work()
         self.disk_was_bad = True
         if not self.ground.close():
             return True
@@ -260,20 +275,19 @@ class Chaos:
             self._note("reopen", path=str(path))
 
     def _settle(self) -> None:
-        """Let it end: the same command, until it says that all is done; then a later question."""
+        """Let it end: with a later question, whose answer needs all weights, until all is done."""
         self.clock.write_text("0")
-        for suite in (self.suite, self.later):
-            for _ in range(4):
-                driver = self._start(suite)
-                self.drivers = [driver]
-                code = driver.process.wait()
-                how, wrong = verdict(driver, disk=False, cut=False)
-                if wrong:
-                    self.problems.append(f"{driver.output.name}: {wrong}")
-                if code == 0:
-                    break
-            else:
-                self.problems.append(f"{suite.name}: does not come to its end: {how}, {driver.output.name}")
+        for _ in range(4):
+            driver = self._start(self.later)
+            self.drivers = [driver]
+            code = driver.process.wait()
+            how, wrong = verdict(driver, disk=False, cut=False)
+            if wrong:
+                self.problems.append(f"{driver.output.name}: {wrong}")
+            if code == 0:
+                break
+        else:
+            self.problems.append(f"does not come to its end: {how}, {driver.output.name}")
         deadline = time.monotonic() + PATIENCE
         while marked(self.mark) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -301,8 +315,7 @@ class Chaos:
 
 
 def _signal(pid: int, number: int) -> bool:
-    import os
-
+    """Whether there was a process to send a signal to."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hugbench.results.pending import pending_runs
 from hugbench.results.store import RunFolder
+from hugbench.suite.loader import load_suite
+from hugbench.suite.plan import make_plan
 from tests.chaos.processes import marked
 
 BYTES = (
@@ -24,14 +27,17 @@ BYTES = (
 TIMES = {"seconds", "images_per_second"}
 
 
-def problems(results: Path, expected: Path, data: Path, mark: str) -> Iterator[str]:
+def problems(suite: Path, results: Path, expected: Path, data: Path, mark: str) -> Iterator[str]:
     """What of a disturbed results folder is not as in an undisturbed one.
 
     Args:
+        suite: all that was asked.
         results, expected: the folders.
         data: of the images.
         mark: of the disturbed processes.
     """
+    left = pending_runs(make_plan(load_suite(suite)), results)
+    yield from (f"{planned.run.run_id} has work left" for planned in left)
     yield from _different(results, expected)
     yield from _twice(results)
     for path in (expected / "runs").iterdir():

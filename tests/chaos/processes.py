@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,11 +26,13 @@ class Driver:
         process: its process.
         output: the file that it and its workers write to.
         signals: those that we have sent it.
+        false_starts: how many of its workers in a row were killed before they took up a run.
     """
 
     process: subprocess.Popen[bytes]
     output: Path
     signals: list[int] = field(default_factory=list)
+    false_starts: int = 0
 
     @property
     def alive(self) -> bool:
@@ -79,34 +80,36 @@ def workers(driver: Driver) -> list[int]:
     return [pid for pid in found if b"worker" in _command_line(pid)]
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a process is at: `phase` in words, `age` in seconds."""
+class Watch:
+    """What workers are at, by the files of the runs that they hold.
 
-    pid: int
-    phase: str
-    age: float
+    Args:
+        results: the results folder.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._began: set[int] = set()
+
+    def phase(self, pid: int) -> str:
+        """What a worker is at now, in words."""
+        holders = dict(held(self._results))
+        self._began.update(holders)
+        run = holders.get(pid)
+        if run is None:
+            return "between runs" if pid in self._began else "worker start"
+        if any(name.startswith(".resume.pt.") for name in os.listdir(run)):
+            return "checkpoint writing"
+        state = RunFolder(self._results, run.name).status().state
+        return {"training": "training", "trained": "evaluation"}.get(state, "run start")
 
 
-def look(pid: int, results: Path) -> Work:
-    """What a process is at, by the files of the run that it holds."""
-    run = next((path.parent for path, holder in held(results) if holder == pid), None)
-    age = time.monotonic() - _born(pid)
-    if run is None:
-        return Work(pid, "worker start" if age < 5 else "between runs", age)
-    if any(name.startswith(".resume.pt.") for name in os.listdir(run)):
-        return Work(pid, "checkpoint writing", age)
-    state = RunFolder(results, run.name).status().state
-    phase = {"training": "training", "trained": "evaluation"}.get(state, "run start")
-    return Work(pid, phase, age)
-
-
-def held(results: Path) -> Iterator[tuple[Path, int]]:
-    """Every note of who holds a run, and the process that it names."""
+def held(results: Path) -> Iterator[tuple[int, Path]]:
+    """Every process that holds a run, by its note there, and the folder of the run."""
     for path in results.glob("runs/*/.holder"):
         with suppress(OSError):
             if found := re.match(r"process (\d+) on ", path.read_text()):
-                yield path, int(found[1])
+                yield int(found[1]), path.parent
 
 
 def _command_line(pid: int) -> bytes:
@@ -118,12 +121,3 @@ def _command_line(pid: int) -> bytes:
 
 def _state(entry: Path) -> str:
     return (entry / "stat").read_text().rpartition(") ")[2][:1]
-
-
-def _born(pid: int) -> float:
-    """When a process began, by the monotonic clock; now where it is gone."""
-    try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
-    except OSError:
-        return time.monotonic()
-    return ticks / os.sysconf("SC_CLK_TCK")

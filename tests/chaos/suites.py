@@ -51,9 +51,9 @@ class Form:
 
 
 LONG = Form(
-    SUITE.format(epochs=8, seeds="[0, 1, 2, 3]", attacked=60, severities="[1, 3]"), 640, 56, 3, minutes=40
+    SUITE.format(epochs=8, seeds="[0, 1, 2, 3]", attacked=60, severities="[1, 3]"), 640, 56, 3, minutes=90
 )
-SHORT = Form(SUITE.format(epochs=4, seeds="[0]", attacked=20, severities="[3]"), 320, 10, 1, minutes=8)
+SHORT = Form(SUITE.format(epochs=4, seeds="[0]", attacked=20, severities="[3]"), 240, 10, 1, minutes=20)
 
 
 def images(folder: Path, count: int) -> None:
