@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import time
@@ -15,14 +14,14 @@ from tests.chaos.checks import problems
 from tests.chaos.damage import DAY, HARM, WHERE, damage, misdate
 from tests.chaos.exits import redone, verdict
 from tests.chaos.ground import Ground
-from tests.chaos.processes import Driver, Watch, marked, start, workers
+from tests.chaos.kills import Kills
+from tests.chaos.processes import Driver, Watch, marked, start
 from tests.chaos.suites import LATER, Form, images
 
-PHASES = ("worker start", "training", "checkpoint writing", "evaluation")
-"""When a kill is meant to strike."""
+LOG = "chaos.jsonl"
 
-PATIENCE = 10.0
-"""Seconds that are waited for a moment to come; what strikes then, strikes whatever there is."""
+PATIENCE = 6.0
+"""Seconds, at least, that are waited for a moment to come; what strikes then, strikes whatever there is."""
 
 
 class Chaos:
@@ -45,16 +44,16 @@ class Chaos:
         self.mark = f"{folder}-{seed}"
         self.began = time.monotonic()
         self.ground = Ground(folder / "disk")
-        self.watch = Watch(self.ground.results)
+        self.kills = Kills(Watch(self.ground.results), self.draw)
         self.data, self.clock = folder / "data", folder / "clock"
-        self.log = (folder / "chaos.jsonl").open("w", buffering=1)
+        self.log = (folder / LOG).open("w", buffering=1)
         self.drivers: list[Driver] = []
         self.all: list[Driver] = []
-        self.kills: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
         self.problems: list[str] = []
         self.disk_was_bad = self.cache_was_cut = False
+        self.patience = PATIENCE
         self.seconds: dict[str, float] = {}
         images(self.data, form.images)
         self.suite, self.later = folder / "suite.yaml", folder / "later.yaml"
@@ -86,8 +85,12 @@ class Chaos:
         return self.problems
 
     def _undisturbed(self) -> None:
+        """The same, with a later question, in peace; how long the start takes here says what patience is."""
         begun = time.monotonic()
         driver = self._start(self.later, "--executor", "serial", results=self.expected)
+        while driver.alive and not any(self.expected.glob("runs/*/train.jsonl")):
+            time.sleep(0.05)
+        self.patience = max(PATIENCE, 3 * (time.monotonic() - begun))
         if driver.process.wait() != 0:
             raise RuntimeError(driver.output.read_text(errors="replace"))
         self.seconds["undisturbed"] = time.monotonic() - begun
@@ -171,78 +174,22 @@ class Chaos:
         return struck
 
     def _kill(self, kind: str) -> bool:
-        """SIGKILL for a driver or a worker, in the phase that has had the fewest so far, if it comes.
-
-        A worker is stopped first, looked at, and struck if it is still where it should be: a kill counts for
-        the phase in which it struck.
-        """
-        wanted = min(PHASES, key=lambda phase: (self.kills[kind, phase], self.draw.random()))
-        begun = time.monotonic()
-        while any(driver.alive for driver in self.drivers):
-            waited = time.monotonic() - begun
-            if waited > 2 * PATIENCE:
-                return False
-            for driver in self._living():
-                for pid in workers(driver):
-                    phase = self.watch.phase(pid)
-                    if waited < PATIENCE and phase != wanted:
-                        continue
-                    if phase == "worker start":
-                        time.sleep(self.draw.uniform(0, 2))
-                    elif phase != "checkpoint writing":
-                        time.sleep(self.draw.uniform(0, 0.2))
-                    if self._execute(driver, pid, kind, phase):
-                        return True
-            time.sleep(0.001)
-        return False
-
-    def _execute(self, driver: Driver, pid: int, kind: str, phase: str) -> bool:
-        """Stop a worker, and kill it or its driver if it is still in a phase.
-
-        Three workers in a row that are killed before they take up a run end a driver, and rightly so.
-        """
-        if not _signal(pid, signal.SIGSTOP):
-            return False
-        starting = phase == "worker start" and kind == "worker"
-        struck = self.watch.phase(pid) == phase and not (starting and driver.false_starts == 2)
-        if struck and kind == "driver":
-            driver.send(signal.SIGKILL)
-            driver.process.wait()
-        elif struck:
-            driver.false_starts = driver.false_starts + 1 if starting else 0
-            _signal(pid, signal.SIGKILL)
-        _signal(pid, signal.SIGCONT)
-        if struck:
-            self.kills[kind, phase] += 1
+        phase = self.kills.strike(self.drivers, kind, self.patience)
+        if phase is not None:
             self._note(f"kill a {kind}", phase=phase)
-        return struck
-
-    def _living(self) -> list[Driver]:
-        found = [driver for driver in self.drivers if driver.alive]
-        self.draw.shuffle(found)
-        return found
+        return phase is not None
 
     def _interrupt(self) -> bool:
         """Ctrl-C, once some work is under way."""
-        driver = self._at_work()
+        driver = self.kills.at_work(self.drivers, self.patience)
         if driver is not None:
             driver.send(signal.SIGINT)
         return driver is not None
 
-    def _at_work(self) -> Driver | None:
-        """A driver of which a worker has taken up a run, if that comes in time."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and any(driver.alive for driver in self.drivers):
-            for driver in self._living():
-                if any(self.watch.phase(pid) in ("training", "evaluation") for pid in workers(driver)):
-                    return driver
-            time.sleep(0.02)
-        return None
-
     def _starve(self) -> bool:
         """Fill the disk, mostly while runs are going on, until all drivers have seen it."""
         if self.draw.random() < 0.75:
-            self._at_work()
+            self.kills.at_work(self.drivers, self.patience)
         self.disk_was_bad = True
         self.ground.fill(marked(self.mark))
         self._wait()
@@ -252,7 +199,7 @@ class Chaos:
     def _close(self) -> bool:
         """Let nothing be written, as with a full disk."""
         if self.draw.random() < 0.75:
-            self._at_work()
+            self.kills.at_work(self.drivers, self.patience)
         self.disk_was_bad = True
         if not self.ground.close():
             return True
@@ -261,8 +208,14 @@ class Chaos:
         return True
 
     def _wait(self) -> None:
-        """Until the drivers have ended, or some seconds."""
-        deadline = time.monotonic() + PATIENCE
+        """Until the drivers have ended, and one more that starts now, or some seconds."""
+        self._await_ends()
+        if not any(driver.alive for driver in self.drivers):
+            self.drivers.append(self._start(self.suite))
+            self._await_ends()
+
+    def _await_ends(self) -> None:
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline and any(driver.alive for driver in self.drivers):
             time.sleep(0.05)
 
@@ -288,7 +241,7 @@ class Chaos:
                 break
         else:
             self.problems.append(f"does not come to its end: {how}, {driver.output.name}")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while marked(self.mark) and time.monotonic() < deadline:
             time.sleep(0.1)
 
@@ -300,8 +253,10 @@ class Chaos:
     def summary(self) -> str:
         """Kills by victim and phase, faults, ends, what was redone, seconds."""
         outputs = [driver.output.read_text(errors="replace") for driver in self.all]
-        lines = [f"{sum(self.kills.values())} kills by SIGKILL"]
-        lines += [f"  {count:4} {kind}, {phase}" for (kind, phase), count in sorted(self.kills.items())]
+        lines = [f"{sum(self.kills.counts.values())} kills by SIGKILL"]
+        lines += [
+            f"  {count:4} {kind}, {phase}" for (kind, phase), count in sorted(self.kills.counts.items())
+        ]
         lines += [f"{sum(self.faults.values())} other faults (disk: {self.ground.filling}; "]
         lines[-1] += f"no permission: {self.ground.closing}; clock: sitecustomize, os.utime)"
         lines += [f"  {count:4} {fault}" for fault, count in sorted(self.faults.items())]
@@ -312,12 +267,3 @@ class Chaos:
         times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
         lines += [f"wall time: {times}", f"problems: {len(self.problems)}", *self.problems]
         return "\n".join(lines)
-
-
-def _signal(pid: int, number: int) -> bool:
-    """Whether there was a process to send a signal to."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
