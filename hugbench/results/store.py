@@ -26,6 +26,7 @@ from hugbench.suite.moments import Moment
 
 __all__ = ["DAMAGED", "RunFolder", "Status", "keeping", "writable"]
 
+
 class RunFolder:
     """The folder of one run."""
 
@@ -90,7 +91,7 @@ class RunFolder:
         """
         try:
             return Status.read(self.status_file.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Status()
         except OSError as error:
             raise UserError(f"cannot be read ({error.strerror})", where=self.status_file) from error

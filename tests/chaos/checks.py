@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hugbench.results.pending import pending_runs
+from hugbench.results.pending import with_work
+from hugbench.results.progress import Survey
 from hugbench.results.store import RunFolder
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
@@ -36,8 +37,9 @@ def problems(suite: Path, results: Path, expected: Path, data: Path, mark: str) 
         data: of the images.
         mark: of the disturbed processes.
     """
-    left = pending_runs(make_plan(load_suite(suite)), results)
-    yield from (f"{planned.run.run_id} has work left" for planned in left)
+    survey = Survey(make_plan(load_suite(suite)), results, RunFolder.damaged_evaluation)
+    left = with_work(survey.look(), results)
+    yield from (f"{found.planned.run.run_id} has work left" for found in left)
     yield from _different(results, expected)
     yield from _twice(results)
     for path in (expected / "runs").iterdir():

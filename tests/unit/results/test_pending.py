@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hugbench.results.pending import pending_runs
+from hugbench.results.pending import with_work
+from hugbench.results.progress import Survey
 from hugbench.results.store import RunFolder
 from hugbench.suite.loader import load_suite
-from hugbench.suite.plan import Plan, make_plan
+from hugbench.suite.plan import Plan, PlannedRun, make_plan
 from tests.unit.finished import finish, first, suite
 
 
@@ -19,6 +20,11 @@ def plan(tmp_path: Path) -> Plan:
     path = suite(tmp_path)
     finish(path, tmp_path / "results", lambda planned: first(90))
     return make_plan(load_suite(path))
+
+
+def pending_runs(plan: Plan, results: Path) -> list[PlannedRun]:
+    survey = Survey(plan, results, RunFolder.damaged_evaluation)
+    return [run.planned for run in with_work(survey.look(), results)]
 
 
 def folder(plan: Plan, tmp_path: Path) -> RunFolder:
@@ -49,14 +55,12 @@ def test_a_specification_is_vouched_for_once_its_checksum_is_noted(plan: Plan, t
 
 
 def test_litter_of_killed_processes_is_removed_from_finished_runs(plan: Plan, tmp_path: Path) -> None:
-    run, pictures = folder(plan, tmp_path), tmp_path / "results" / "suites" / plan.suite
-    pictures.mkdir(parents=True)
+    run = folder(plan, tmp_path)
     litter = [
         run.path / ".holder",
         run.checkpoint,
         run.path / ".status.json.abc.tmp",
         run.path / "predictions" / ".x.parquet.abc.tmp",
-        pictures / ".picture.svg.abc.tmp",
     ]
     for path in litter:
         path.touch()

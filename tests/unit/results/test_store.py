@@ -54,6 +54,10 @@ def test_status_survives_a_round_trip(folder: RunFolder) -> None:
         '{"notes": {"a": "b"}}',
         '{"notes": {"a": [1]}}',
         '{"notes": []}',
+        '{"took": {"a": "long"}}',
+        '{"took": [1]}',
+        '{"stamps": {"a": 1}}',
+        '{"stamps": {"a": ["1"]}}',
         '{"state": "trained", "sha256": "0"}',
         '{"state": "trained", "sha256": 0}',
         "[" * 100_000,
@@ -97,6 +101,7 @@ def test_a_checksum_is_of_what_was_to_be_written(folder: RunFolder, monkeypatch)
     status, path = Status(), folder.model
     folder.store(status, path, b"weights")
     assert folder.damaged(status, path) is None
+    assert status.stamps == {"model.safetensors": [7, path.stat().st_mtime_ns]}
     path.write_bytes(b"weighty")
     assert folder.damaged(status, path) == "model.safetensors does not match its checksum"
 
