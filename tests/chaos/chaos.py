@@ -98,8 +98,8 @@ class Chaos:
     def _deck(self) -> list[str]:
         """Names of what happens, in the order in which it does."""
         times = self.form.rounds
-        deck = ["kill a worker"] * (self.form.kills * 2 // 3)
-        deck += ["kill a driver"] * (self.form.kills - len(deck))
+        drivers = self.form.kills // 4  # each takes its workers along
+        deck = ["kill a driver"] * drivers + ["kill a worker"] * (self.form.kills - drivers)
         deck += ["fill the disk", "close the folder", "wrong clock", "wrong times", "rivals"] * times
         deck += ["interrupt"] * times
         for place, what in enumerate(WHERE):
@@ -160,7 +160,9 @@ class Chaos:
             case ["wrong", "times"]:
                 struck = misdate([self.ground.results, self.data], self.draw) > 0
             case ["rivals"]:
-                self.drivers += [self._start(self.suite) for _ in range(self.draw.randint(1, 2))]
+                self.drivers += [
+                    self._start(self.suite) for _ in range(self.draw.randint(1, min(2, self.form.rounds)))
+                ]
                 struck = True
             case [what, harm]:
                 path = damage(self.ground.results, self.data, what, harm, self.draw)
@@ -208,9 +210,9 @@ class Chaos:
         return True
 
     def _wait(self) -> None:
-        """Until the drivers have ended, and one more that starts now, or some seconds."""
+        """Until the drivers have ended, in the long form one more that starts now, or some seconds."""
         self._await_ends()
-        if not any(driver.alive for driver in self.drivers):
+        if self.form.rounds > 1 and not any(driver.alive for driver in self.drivers):
             self.drivers.append(self._start(self.suite))
             self._await_ends()
 
