@@ -124,7 +124,7 @@ def test_images_that_changed_under_the_reader_are_not_handed_out(device) -> None
         if changed:
             raise ChangedInUse(Path("set"), "was changed while it was in use")
 
-    found = ResidentImages(*example(), unchanged).subset(torch.arange(1, 9))
+    found = ResidentImages(*example(), unchanged=unchanged).subset(torch.arange(1, 9))
     through(found, device, 4)
     found.picker(device)(torch.arange(3))
     assert calls

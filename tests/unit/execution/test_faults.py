@@ -217,7 +217,7 @@ def test_data_that_change_in_use_are_read_again(suite: Path, undisturbed, monkey
     images(suite.parent / "data", 120)
     suite.write_text(SUITE.replace("digits, max_train: 64", "pngs, max_train: 64"))
     run(suite, "alone")
-    sources._kept.clear()
+    sources._loaded.clear()
     cache = suite.parent / "data" / ".hugbench" / "pngs.safetensors"
     epoch = execution._Work._epoch
 
