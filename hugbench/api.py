@@ -23,7 +23,9 @@ from hugbench.registry import load_target
 from hugbench.results.cards import collect_cards
 from hugbench.results.measured import each_record, planned_runs, records_of
 from hugbench.results.notes import notes_of
-from hugbench.results.store import RunFolder, writable
+from hugbench.results.pending import with_work
+from hugbench.results.store import RunFolder, keeping, writable
+from hugbench.storage import sweep
 from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.loader import Suite, load_suite
 from hugbench.suite.plan import Plan, PlannedRun, Run, make_plan
@@ -337,6 +339,7 @@ def run(
         loaded = validate(suite, settings=settings, seeds=seeds, criteria=criteria, data=data)
         made, root = planned(loaded, data, Path(results), smoke)
         with ExitStack() as stack:
+            stack.enter_context(keeping(root))
             told = observer
             if wanted := list(track):
                 from hugbench.execution.tracking import tracked
@@ -487,7 +490,8 @@ def _carry_out(
 
     writable(root)
     found = Survey(made, root, partial(RunFolder.damaged_evaluation, thorough=verify)).look()
-    pending = [run.planned for run in longest_first([run for run in found if run.state != "done"])]
+    sweep(root / "suites" / made.suite)
+    pending = [run.planned for run in longest_first(with_work(found, root))]
     if not pending:
         observer(SuiteStarted(made.suite, len(found), 0, str(root)))
         return None

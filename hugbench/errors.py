@@ -105,6 +105,10 @@ class CorruptFile(HugbenchError):
         super().__init__(f"{path}: {reason}")
 
 
+class ChangedInUse(CorruptFile):
+    """A file that is mapped into memory was changed under whoever reads it: what it read does not count."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name most like `name`, or None where nothing is near."""
     candidates = list(valid)

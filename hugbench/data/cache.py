@@ -13,16 +13,17 @@ import math
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from hugbench.errors import CorruptFile
-from hugbench.storage import atomic
+from hugbench.errors import ChangedInUse, CorruptFile
+from hugbench.storage import atomic, sweep
 
 FOLDER = ".hugbench"
 
@@ -39,10 +40,13 @@ class Entry:
     Attributes:
         tensors: uint8 and int64, contiguous, on the CPU.
         checksum: of the data set, see `measure`.
+        unchanged: raises `ChangedInUse` once somebody has written into the file that the tensors are
+            mapped from. Who replaces the file, as hugbench does, changes nothing.
     """
 
     tensors: Mapping[str, Tensor]
     checksum: str
+    unchanged: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
 def cached(path: Path, fingerprint: str, make: Callable[[], Entry], notify: Callable[[str], None]) -> Entry:
@@ -58,6 +62,7 @@ def cached(path: Path, fingerprint: str, make: Callable[[], Entry], notify: Call
         make: makes it anew.
         notify: is called with a sentence.
     """
+    sweep(path.parent)
     try:
         found = _read(path, fingerprint)
     except CorruptFile as error:
@@ -111,12 +116,11 @@ def _write(stream: BinaryIO, fingerprint: str, entry: Entry) -> None:
         stream.write(tensor.numpy().data)
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """The file's content, private to this process where it is changed."""
-    if path in _unnamed:
-        return mmap.mmap(_unnamed[path], 0, access=mmap.ACCESS_COPY)
-    with path.open("rb") as stream:
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+def _mapped(path: Path) -> tuple[mmap.mmap, _Unchanged]:
+    """The file's content, private to this process where it is changed, and whether others change it."""
+    descriptor = os.dup(_unnamed[path]) if path in _unnamed else os.open(path, os.O_RDONLY)
+    unchanged = _Unchanged(path, descriptor)
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY), unchanged
 
 
 def _read(path: Path, fingerprint: str) -> Entry | None:
@@ -128,12 +132,12 @@ def _read(path: Path, fingerprint: str) -> Entry | None:
         CorruptFile: it is not, to the bit, what would be written for what was read.
     """
     try:
-        content = _mapped(path)
+        content, unchanged = _mapped(path)
         start = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(content[8:start])
         metadata = header.pop("__metadata__")
         tensors = {name: _tensor(content, start, info) for name, info in header.items()}
-        entry = Entry(tensors, metadata["checksum"])
+        entry = Entry(tensors, metadata["checksum"], unchanged)
         intact = content[:start] == _header(metadata["fingerprint"], entry)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -142,6 +146,28 @@ def _read(path: Path, fingerprint: str) -> Entry | None:
     if not intact:
         raise CorruptFile(path, "damaged (its checksum does not match)")
     return entry if metadata["fingerprint"] == fingerprint else None
+
+
+class _Unchanged:
+    """Whether a file is as it was when this was made; one call costs a microsecond or two."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
+        weakref.finalize(self, os.close, descriptor)
+        self._before = self._state()
+
+    def __call__(self) -> None:
+        """Look.
+
+        Raises:
+            ChangedInUse: it is not.
+        """
+        if self._state() != self._before:
+            raise ChangedInUse(self._path, "was changed while it was in use")
+
+    def _state(self) -> tuple[int, int]:
+        state = os.fstat(self._descriptor)
+        return state.st_mtime_ns, state.st_size
 
 
 def _header(fingerprint: str, entry: Entry) -> bytes:

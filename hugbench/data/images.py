@@ -61,6 +61,13 @@ class Images(ABC):
         """From rows of this split, int64 (B,) on any device, to their images as `batches` gives them."""
         return lambda rows: next(self.batches(len(rows), device, rows.cpu()))[0]
 
+    def check(self) -> None:
+        """Make sure that the images are still what they were.
+
+        Raises:
+            ChangedInUse: they are not.
+        """
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -106,12 +113,18 @@ class ResidentImages(Images):
         targets: int64 (N,), on the CPU.
         resized: `images` are not in their own size; then parts are cut from `originals`.
         originals: the same images in their files, if they lie in some.
+        unchanged: raises `ChangedInUse` if the images are not what they were; asked after each batch.
     """
 
     def __init__(
-        self, images: Tensor, targets: Tensor, resized: bool = False, originals: Images | None = None
+        self,
+        images: Tensor,
+        targets: Tensor,
+        resized: bool = False,
+        originals: Images | None = None,
+        unchanged: Callable[[], None] = lambda: None,
     ) -> None:
-        self._pool = _Pool(images)
+        self._pool = _Pool(images, unchanged)
         self._originals = originals if resized else None
         self.can_be_cut = not resized or originals is not None
         self._rows = torch.arange(len(images))
@@ -145,6 +158,7 @@ class ResidentImages(Images):
         targets = torch.split(self.targets[chosen].to(device), batch_size)
         for indices, where, labels in zip(parts, rows, targets, strict=True):
             images = pool.index_select(0, where).view(-1, *self.shape)
+            self._pool.check(pool)
             yield moved(images, device), labels, indices
 
     def cropped(self, crops: Crops) -> Images:
@@ -162,9 +176,15 @@ class ResidentImages(Images):
 
         def pick(rows: Tensor) -> Tensor:
             where = places.index_select(0, rows.to(pool.device))
-            return moved(pool.index_select(0, where).view(-1, *self.shape), device)
+            images = pool.index_select(0, where).view(-1, *self.shape)
+            self._pool.check(pool)
+            return moved(images, device)
 
         return pick
+
+    def check(self) -> None:
+        """See `Images.check`."""
+        self._pool.unchanged()
 
 
 class _Cropped(Images):
@@ -205,7 +225,8 @@ def moved(images: Tensor, device: torch.device) -> Tensor:
 class _Pool:
     """The pixels of a split, (N, C * H * W), and their copies on devices."""
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, unchanged: Callable[[], None]) -> None:
+        self.unchanged = unchanged
         self._pixels = images.view(len(images), -1)
         self._copies: dict[torch.device, Tensor] = {}
 
@@ -214,5 +235,12 @@ class _Pool:
         if device.type != "cuda":
             return self._pixels
         if device not in self._copies and self._pixels.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
-            self._copies[device] = self._pixels.to(device)
+            copy = self._pixels.to(device)
+            self.unchanged()
+            self._copies[device] = copy
         return self._copies.get(device, self._pixels)
+
+    def check(self, pool: Tensor) -> None:
+        """Make sure that what was read from a `pool` that `on` gave is right; a copy cannot change."""
+        if pool is self._pixels:
+            self.unchanged()

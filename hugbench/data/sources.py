@@ -18,7 +18,7 @@ from hugbench.data.listing import list_folder
 from hugbench.data.measure import mean_and_std
 from hugbench.data.splits import balanced, hold_out, long_tailed
 from hugbench.data.whole import Whole, as_asked, kept, key, place, resident
-from hugbench.errors import UserError
+from hugbench.errors import ChangedInUse, UserError
 from hugbench.seeding import generator
 from hugbench.suite.schema import DatasetSpec
 
@@ -57,6 +57,22 @@ def load(spec: DatasetSpec, root: Path, *, notify: Callable[[str], None]) -> Dat
         std=std,
         checksum=whole.checksum,
     )
+
+
+_loaded: dict[tuple[DatasetSpec, Path], Dataset] = {}
+
+
+def loaded(spec: DatasetSpec, root: Path, *, notify: Callable[[str], None]) -> Dataset:
+    """What `load` gives: once per process, and again where the file that it is mapped from was changed."""
+    of = spec, root
+    if of in _loaded:
+        try:
+            _loaded[of].train.check()
+        except ChangedInUse:
+            del _loaded[of]
+    if of not in _loaded:
+        _loaded[of] = load(spec, root, notify=notify)
+    return _loaded[of]
 
 
 def _subset(targets: Tensor, classes: tuple[str, ...], spec: DatasetSpec) -> Tensor:

@@ -58,6 +58,7 @@ def resident(
             entry.tensors[f"{part}.targets"],
             resized=spec.image_size is not None,
             originals=files,
+            unchanged=entry.unchanged,
         )
         for part, files in (("train", originals), ("test", None))
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +20,6 @@ from hugbench.registry import load_target
 from hugbench.results.records import SCHEMA
 from hugbench.results.store import RunFolder, Status
 from hugbench.seeding import seed_everything
-from hugbench.storage import atomic, write_atomic
 from hugbench.suite.continual import ContinualSpec, class_sets
 from hugbench.suite.moments import Moment
 from hugbench.suite.plan import Asked, Run
@@ -64,13 +63,11 @@ def measure(
         status.took[key] = status.took.get(key, 0.0) + time.monotonic() - begun
     records, predictions = folder.records_file(key), folder.predictions_file(key)
     rows = [_row(run, question, measurement) for measurement in findings.measurements]
-    write_atomic(records, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
-    _write_predictions(predictions, findings)
-    folder.sealed(status, records, predictions)
+    folder.store(status, records, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+    folder.store(status, predictions, _predictions(findings))
     if findings.details is not None:
-        details = folder.details_file(key)
-        write_atomic(details, (json.dumps(findings.details, indent=1, allow_nan=False) + "\n").encode())
-        folder.sealed(status, details)
+        told = json.dumps(findings.details, indent=1, allow_nan=False) + "\n"
+        folder.store(status, folder.details_file(key), told.encode())
     status.evaluations.append(key)
     status.notes[key] = findings.notes
     folder.write_status(status)
@@ -100,10 +97,11 @@ def _row(run: Run, question: Asked, found: Measurement) -> dict[str, Any]:
     }
 
 
-def _write_predictions(path: Path, findings: Findings) -> None:
+def _predictions(findings: Findings) -> bytes:
+    """The columns per image as a Parquet file."""
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.table(dict(findings.predictions))
-    with atomic(path) as stream:
-        pyarrow.parquet.write_table(table, stream)
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(dict(findings.predictions)), sink)
+    return sink.getvalue()

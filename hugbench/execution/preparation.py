@@ -10,7 +10,7 @@ import torch
 from hugbench import registry
 from hugbench.criteria.build import build_criterion
 from hugbench.data.images import Dataset
-from hugbench.data.sources import load
+from hugbench.data.sources import loaded
 from hugbench.errors import UserError
 from hugbench.execution.threads import threads_for
 from hugbench.models import Classifier, build
@@ -112,15 +112,9 @@ def _computing(run: Run, dataset: Dataset) -> tuple[object, ...]:
     return run.criterion, run.model, dataset.train.shape, len(dataset.classes), run.recipe.batch_size
 
 
-_loaded: dict[tuple[DatasetSpec, Path], Dataset] = {}
-
-
 def dataset_of(spec: DatasetSpec, root: Path, notify: Callable[[str], None]) -> Dataset:
     """The data, loaded once per process."""
-    key = spec, root
-    if key not in _loaded:
-        _loaded[key] = load(spec, root, notify=notify)
-    return _loaded[key]
+    return loaded(spec, root, notify=notify)
 
 
 def untrained(run: Run, dataset: Dataset) -> Classifier:

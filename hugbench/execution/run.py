@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,19 +16,19 @@ import yaml
 
 from hugbench import registry
 from hugbench.data.images import Dataset
-from hugbench.errors import CorruptFile, UserError
+from hugbench.errors import ChangedInUse, CorruptFile, UserError
 from hugbench.execution.control import Stopped
 from hugbench.execution.environment import environment
 from hugbench.execution.events import EpochDone, Notice, Observer, RunDone, RunFailed, RunStarted
 from hugbench.execution.measuring import measure, setting
 from hugbench.execution.place import Place
 from hugbench.execution.preparation import dataset_of, threads_of, untrained
-from hugbench.execution.schedule import Result
+from hugbench.execution.schedule import ATTEMPTS, Result
 from hugbench.execution.together import training
-from hugbench.models import Classifier, load_weights, save
+from hugbench.models import Classifier, load_weights, packed
 from hugbench.registry import load_target
-from hugbench.results.store import DAMAGED, RunFolder, Status
-from hugbench.storage import write_atomic
+from hugbench.results.store import DAMAGED, RunFolder, Status, keeping
+from hugbench.storage import is_of_disk, write_atomic
 from hugbench.suite.moments import Moment
 from hugbench.suite.plan import Asked, PlannedRun, Run, asked
 from hugbench.suite.plugins import EvaluationSpec
@@ -62,19 +61,10 @@ def execute(
         RankFailed: of several processes that train together one failed, or was lost.
     """
     folder = RunFolder(place.results, planned.run.run_id)
-    try:
-        with folder.lock() as mine:
-            if not mine:
-                return "busy"
-            return _Work(planned, evaluations, place, folder, observe, pause).finish()
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
-            raise UserError(
-                f"results cannot be written ({error.strerror})",
-                where=place.results,
-                expected="room on the disk; what is finished is kept, the same command goes on from there",
-            ) from error
-        raise
+    with keeping(place.results), folder.lock() as mine:
+        if not mine:
+            return "busy"
+        return _Work(planned, evaluations, place, folder, observe, pause).finish()
 
 
 @dataclass
@@ -88,22 +78,30 @@ class _Work:
     observe: Observer
     pause: Callable[[], bool]
 
-    def finish(self) -> Result:
+    def finish(self, attempts: int = ATTEMPTS) -> Result:
+        """All of it; `attempts` is how often the data may be changed under it."""
         run, begun = self.planned.run, time.monotonic()
         status = self._checked(self.folder.status())
+        self.folder.tidy(status)
         missing = [question for question in self.asked if question.key not in status.evaluations]
-        reused = status.state == "trained" and not missing
+        reused = status.state == "trained" and not missing and not self.folder.damaged_specification(status)
         try:
             if not reused and not self._work(status, missing):
                 return "waiting"
         except Stopped:
             self.folder.write_status(status)
             return "stopped"
-        except (UserError, OSError, RankFailed):
+        except (UserError, RankFailed):
             raise
         except Exception as error:
+            if isinstance(error, ChangedInUse) and attempts > 1:
+                self._notify(f"{error}; {run.run_id} goes on from its last checkpoint")
+                return self.finish(attempts - 1)
+            if is_of_disk(error, self.place.results):
+                raise
             self._failed(status, error)
             return "failed"
+        self._traceback.unlink(missing_ok=True)
         seconds = time.monotonic() - begun
         self.observe(RunDone(run.run_id, self.planned.label, run.seed, seconds, reused))
         return "done"
@@ -122,8 +120,12 @@ class _Work:
         classifier.to(device)
         if status.state != "trained":
             self._train(status, classifier, dataset)
-        elif any(question.last for question in missing):
-            load_weights(classifier, self.folder.model)
+        else:
+            if self.folder.damaged_specification(status):
+                self._specify(status, classifier)
+                self.folder.write_status(status)
+            if any(question.last for question in missing):
+                load_weights(classifier, self.folder.model)
         ready = self._reference_is_settled()
         for moment in reversed(run.moments):
             at_moment = [
@@ -168,12 +170,14 @@ class _Work:
         if run is None or moment not in run.moments:
             return None
         folder = RunFolder(self.place.results, run.run_id)
-        status, weights = folder.status(), weights_file(folder, run, moment)
+        status, file = folder.status(), weights_file(folder, run, moment)
         if status.state != "trained":
             return None
-        if moment.experience != 0 and (reason := folder.damaged(status, weights)):
-            again = f"without the folder {folder.path} the baseline is trained again"
-            raise CorruptFile(weights, f"{reason}; {again}")
+        if moment.experience != 0 and (reason := folder.damaged(status, file)):
+            with folder.lock() as mine:
+                if mine:
+                    folder.disown(status)
+            raise CorruptFile(file, f"{reason}; the baseline is trained again by the same command")
         return self._classifier_at(run, moment, dataset)
 
     def _reference_is_settled(self) -> bool:
@@ -185,10 +189,9 @@ class _Work:
 
     def _train(self, status: Status, classifier: Classifier, dataset: Dataset) -> None:
         run, folder = self.planned.run, self.folder
-        resolved = _lists({**run.resolved(), "criterion_as_built": repr(classifier.criterion)})
-        write_atomic(folder.path / "run.yaml", yaml.safe_dump(resolved, sort_keys=False).encode())
+        self._specify(status, classifier)
         self._note_environment(dataset)
-        first = self._first_epoch()
+        first = self._first_epoch(status)
         status.state, status.error = "training", None
         folder.write_status(status)
         self.observe(RunStarted(run.run_id, self.planned.label, run.seed, run.epochs, first))
@@ -204,20 +207,26 @@ class _Work:
                     checkpoint=folder.checkpoint,
                     log=folder.log,
                     on_epoch=self._epoch,
-                    keep=self._keep,
+                    keep=partial(self._keep, status),
                     note=self._note,
                     **together,
                 )
         finally:
             status.seconds += time.monotonic() - begun
         status.state = "trained"
-        folder.sealed(status, *self._weights())
         folder.write_status(status)
         folder.checkpoint.unlink(missing_ok=True)
 
-    def _keep(self, moment: Moment, classifier: Classifier) -> None:
-        """Write the weights of a moment."""
-        save(classifier, self._weights_of(moment))
+    def _specify(self, status: Status, classifier: Classifier) -> None:
+        """Write what the run is."""
+        resolved = _lists({**self.planned.run.resolved(), "criterion_as_built": repr(classifier.criterion)})
+        text = yaml.safe_dump(resolved, sort_keys=False)
+        self.folder.store(status, self.folder.specification, text.encode())
+
+    def _keep(self, status: Status, moment: Moment, classifier: Classifier) -> None:
+        """Write the weights of a moment, and vouch for them before the checkpoint that lies behind it."""
+        self.folder.store(status, self._weights_of(moment), packed(classifier))
+        self.folder.write_status(status)
 
     def _weights_of(self, moment: Moment) -> Path:
         return weights_file(self.folder, self.planned.run, moment)
@@ -226,45 +235,52 @@ class _Work:
         """Write what the protocol says of the training beside the run's other files."""
         write_atomic(self.folder.path / f"{name}.json", (json.dumps(told, indent=1) + "\n").encode())
 
-    def _weights(self) -> list[Path]:
-        """The files of all moments but the untrained one."""
-        return [self._weights_of(moment) for moment in self.planned.run.moments if moment.experience != 0]
-
     def _checked(self, status: Status) -> Status:
         """The status without what is damaged on disk; each damage is reported and will be redone."""
         folder = self.folder
         if status.state == "failed" or status.error:
             if status.error == DAMAGED:
                 self._notify(f"{self.folder.run_id}: {DAMAGED}; the run is redone")
-            status.state, status.error = "pending", None
+            trained = status.state == "failed" and not self._damaged_weights(status, self.planned.run.moments)
+            status.state, status.error = "trained" if trained else "pending", None
         for question in self.asked:
             finished = question.key in status.evaluations
             if finished and (reason := folder.damaged_evaluation(status, question.key)):
                 self._notify(f"{folder.run_id}: {reason}; {question.spec.name} is redone")
                 status.evaluations.remove(question.key)
                 status.took.pop(question.key, None)
-        if status.state == "trained" and (reason := self._damaged_weights(status)):
+        needed = {question.moment for question in self.asked if question.key not in status.evaluations}
+        if status.state == "trained" and (reason := self._damaged_weights(status, needed)):
             self._notify(f"{folder.run_id}: {reason}; the model is trained again, and evaluated")
             status.state, status.evaluations, status.took = "pending", [], {}
         return status
 
-    def _damaged_weights(self, status: Status) -> str | None:
-        """What is wrong with the weights that an unfinished evaluation needs, or None."""
-        missing = [question for question in self.asked if question.key not in status.evaluations]
-        needed = {question.moment for question in missing if question.moment.experience != 0}
-        files = map(self._weights_of, needed)
-        return next((reason for file in sorted(files) if (reason := self.folder.damaged(status, file))), None)
+    def _damaged_weights(self, status: Status, moments: Iterable[Moment]) -> str | None:
+        """What is wrong with the weights of moments, the first thing, or None; the untrained have none."""
+        files = sorted(self._weights_of(moment) for moment in moments if moment.experience != 0)
+        return next((reason for file in files if (reason := self.folder.damaged(status, file))), None)
 
-    def _first_epoch(self) -> int:
-        """The epoch to go on with; a damaged checkpoint is reported and removed."""
-        if not self.folder.checkpoint.exists():
+    def _first_epoch(self, status: Status) -> int:
+        """The epoch to go on with; a checkpoint that is damaged, or what was kept before it, is removed."""
+        checkpoint = self.folder.checkpoint
+        if not checkpoint.exists():
             return 0
         try:
-            return read_epoch(self.folder.checkpoint)
+            epochs = read_epoch(checkpoint)
+            behind = [moment for moment in self.planned.run.moments if self._is_behind(moment, epochs)]
+            if reason := self._damaged_weights(status, behind):
+                raise CorruptFile(self.folder.path, reason)
         except CorruptFile as error:
             self._notify(f"{error}; training starts over")
-            self.folder.checkpoint.unlink()
+            checkpoint.unlink()
             return 0
+        return epochs
+
+    def _is_behind(self, moment: Moment, epochs: int) -> bool:
+        """Whether a training that goes on after so many epochs does not come to a moment again."""
+        if moment.epoch is not None:
+            return moment.epoch <= epochs
+        return moment.experience is not None and moment.experience * self.planned.run.recipe.epochs < epochs
 
     def _note_environment(self, dataset: Dataset) -> None:
         path = self.folder.path / "environment.json"
@@ -304,9 +320,13 @@ class _Work:
         """Record why the run ended; the traceback is kept beside it."""
         run = self.planned.run
         status.state, status.error = "failed", f"{type(error).__name__}: {error}"
-        write_atomic(self.folder.path / "traceback.txt", traceback.format_exc().encode())
+        write_atomic(self._traceback, traceback.format_exc().encode())
         self.folder.write_status(status)
         self.observe(RunFailed(run.run_id, self.planned.label, run.seed, status.error))
+
+    @property
+    def _traceback(self) -> Path:
+        return self.folder.path / "traceback.txt"
 
     def _notify(self, text: str) -> None:
         self.observe(Notice(text))

@@ -2,6 +2,6 @@
 
 from hugbench.models.assembly import build
 from hugbench.models.classifier import Classifier, evaluating
-from hugbench.models.weights import load_weights, save
+from hugbench.models.weights import load_weights, packed, save
 
-__all__ = ["Classifier", "build", "evaluating", "load_weights", "save"]
+__all__ = ["Classifier", "build", "evaluating", "load_weights", "packed", "save"]

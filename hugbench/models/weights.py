@@ -13,13 +13,15 @@ from hugbench.storage import write_atomic
 
 
 def save(classifier: Classifier, path: Path) -> None:
-    """Write the state of the classifier, criterion and statistics included, atomically to `path`.
+    """Write the state of the classifier, criterion and statistics included, atomically to `path`."""
+    write_atomic(path, packed(classifier))
 
-    A tensor that goes by two names is written under both.
-    """
+
+def packed(classifier: Classifier) -> bytes:
+    """The state of the classifier as a safetensors file: a tensor that goes by two names is in it twice."""
     state = classifier.state_dict()
     tensors = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in state.items()}
-    write_atomic(path, safetensors.torch.save(tensors))
+    return safetensors.torch.save(tensors)
 
 
 def load_weights(classifier: Classifier, path: Path) -> None:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hugbench.errors import UserError
 from hugbench.results.asked import asked_alike
 from hugbench.results.cells import named
 from hugbench.results.measured import Measured, Specification
@@ -43,6 +44,8 @@ def folder_runs(paths: Iterable[Path]) -> tuple[list[Measured], list[str]]:
     for path in paths:
         try:
             runs.append(_read(path))
+        except UserError as error:
+            notes.append(f"{error}; it is left out")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             notes.append(f"{path}: its run.yaml cannot be read ({type(error).__name__}); it is left out")
     return asked_alike(runs), notes

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hugbench.errors import UserError
 from hugbench.results.folders import specification_in
 from hugbench.results.store import RunFolder, Status
 from hugbench.results.traits import Traits, traits_of
@@ -71,7 +72,7 @@ def strangers(root: Path, own: Collection[str]) -> Iterator[Lesson]:
         folder = RunFolder(root, name)
         try:
             status, of = folder.status(), traits_of(specification_in(folder.path)[0])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # nothing to learn from
         if status.state == "trained":
             yield lesson_of(folder, of, status, {})

@@ -9,51 +9,22 @@ continues.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hugbench.errors import CorruptFile, UserError
-from hugbench.storage import file_sha256, write_atomic
+from hugbench.results.status import DAMAGED, Status
+from hugbench.storage import atomic, file_sha256, is_of_disk, probe, sweep, temporaries, write_atomic
 from hugbench.suite.moments import Moment
 
-DAMAGED = "status.json was damaged"
-
-State = Literal["pending", "training", "trained", "failed"]
-
-
-@dataclass
-class Status:
-    """What is known to be on disk.
-
-    Attributes:
-        state: of the training.
-        files: sha256 of every finished file, by its path within the run's folder.
-        evaluations: keys of the finished evaluations.
-        error: why the run failed.
-        seconds: of training, summed over resumptions.
-        notes: sentences of evaluations, by key.
-        took: seconds of evaluations, by key, summed over resumptions.
-        stamps: size in bytes and time of the last change (ns) of every finished file when it was sealed.
-    """
-
-    state: State = "pending"
-    files: dict[str, str] = field(default_factory=dict)
-    evaluations: list[str] = field(default_factory=list)
-    error: str | None = None
-    seconds: float = 0.0
-    notes: dict[str, list[str]] = field(default_factory=dict)
-    took: dict[str, float] = field(default_factory=dict)
-    stamps: dict[str, list[int]] = field(default_factory=dict)
-
-    def lacks(self, keys: list[str]) -> bool:
-        """Whether anything of training or of these evaluations is missing."""
-        return self.state != "trained" or not set(keys) <= set(self.evaluations)
+__all__ = ["DAMAGED", "RunFolder", "Status", "keeping", "writable"]
 
 
 class RunFolder:
@@ -91,6 +62,11 @@ class RunFolder:
         """Where the weights of a moment before the end lie."""
         return self.path / "snapshots" / f"{moment.name}.safetensors"
 
+    @property
+    def specification(self) -> Path:
+        """What the run is, for readers; nothing that computes reads it."""
+        return self.path / "run.yaml"
+
     def records_file(self, key: str) -> Path:
         """Where the records of an evaluation lie."""
         return self.path / "records" / f"{key}.jsonl"
@@ -108,30 +84,54 @@ class RunFolder:
         return self.path / "scratch" / ("end" if moment is None else moment.name)
 
     def status(self) -> Status:
-        """The run's status; a run nobody began, or whose status is damaged, is pending."""
+        """The run's status; a run nobody began, or whose status is damaged, is pending.
+
+        Raises:
+            UserError: there is a file, and it cannot be read.
+        """
         try:
-            return Status(**json.loads(self.status_file.read_text()))
-        except FileNotFoundError:
+            return Status.read(self.status_file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return Status()
-        except (ValueError, TypeError):
-            return Status(error=DAMAGED)
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", where=self.status_file) from error
 
     def write_status(self, status: Status) -> None:
         """Store the status: the last step of everything."""
-        write_atomic(self.status_file, (json.dumps(asdict(status), indent=1) + "\n").encode())
+        write_atomic(self.status_file, status.written())
+
+    def store(self, status: Status, path: Path, data: bytes) -> None:
+        """Write a file, and note in `status` the checksum of what was to be written, and its stamp."""
+        with atomic(path) as stream:
+            stream.write(data)
+            stream.flush()
+            stamp = _stamp(os.fstat(stream.fileno()))
+        name = self._name(path)
+        status.files[name], status.stamps[name] = hashlib.sha256(data).hexdigest(), stamp
 
     def sealed(self, status: Status, *paths: Path) -> None:
-        """Note the checksums of finished files in `status`, and their stamps."""
+        """Note the checksums of finished files, as they lie there, in `status`, and their stamps."""
         for path in paths:
-            name = path.relative_to(self.path).as_posix()
-            status.files[name], status.stamps[name] = file_sha256(path), _stamp(path)
+            name = self._name(path)
+            status.files[name], status.stamps[name] = file_sha256(path), _stamp(path.stat())
 
     def damaged(self, status: Status, path: Path) -> str | None:
         """What is wrong with a finished file, or None."""
         name = path.relative_to(self.path).as_posix()
-        if not path.exists():
+        try:
+            intact = file_sha256(path) == status.files.get(name)
+        except (FileNotFoundError, NotADirectoryError):
             return f"{name} is missing"
-        return None if file_sha256(path) == status.files.get(name) else f"{name} does not match its checksum"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+        return None if intact else f"{name} does not match its checksum"
+
+    def damaged_specification(self, status: Status) -> str | None:
+        """What is wrong with `run.yaml`, or None; earlier versions noted no checksum of it."""
+        if self.specification.name in status.files:
+            untouched = self._untouched(status, self.specification)
+            return None if untouched else self.damaged(status, self.specification)
+        return None if self.specification.exists() else f"{self.specification.name} is missing"
 
     def damaged_evaluation(self, status: Status, key: str, *, thorough: bool = True) -> str | None:
         """What is wrong with the files of a finished evaluation, the first thing, or None.
@@ -156,7 +156,7 @@ class RunFolder:
     def _untouched(self, status: Status, path: Path) -> bool:
         """Whether a finished file has its size and its time of change still."""
         try:
-            return _stamp(path) == status.stamps.get(self._name(path))
+            return _stamp(path.stat()) == status.stamps.get(self._name(path))
         except OSError:
             return False
 
@@ -186,6 +186,11 @@ class RunFolder:
         found: dict[str, Any] = json.loads(path.read_text())
         return found
 
+    def disown(self, status: Status) -> None:
+        """Have the run trained and evaluated again, as its weights are damaged. For whoever has the lock."""
+        status.state, status.evaluations, status.took = "pending", [], {}
+        self.write_status(status)
+
     @contextmanager
     def lock(self) -> Iterator[bool]:
         """Whether this process may work on the run. The lock ends with the process, however it ends."""
@@ -199,10 +204,12 @@ class RunFolder:
             yield False
             return
         try:
-            self._holder.write_text(f"process {os.getpid()} on {platform.node()}\n")
+            with contextlib.suppress(OSError):  # it is for the reader only
+                self._holder.write_text(f"process {os.getpid()} on {platform.node()}\n")
             yield True
         finally:
-            self._holder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._holder.unlink(missing_ok=True)
             lock.release()
 
     def worker(self) -> str | None:
@@ -213,8 +220,39 @@ class RunFolder:
         """Who works on the run, as far as is known."""
         try:
             return self._holder.read_text().strip() or "another process"
-        except OSError:
+        except (OSError, ValueError):
             return "another process"
+
+    def littered(self, status: Status) -> bool:
+        """Whether there may be something that `tidy` removes."""
+        leftover = status.state == "trained" and self.checkpoint.exists()
+        return leftover or self._holder.exists() or any(temporaries(self.path))
+
+    def tidy(self, status: Status) -> None:
+        """Remove what killed processes have left of their work. For whoever has the lock."""
+        sweep(self.path)
+        if status.state == "trained":
+            self.checkpoint.unlink(missing_ok=True)
+
+
+@contextmanager
+def keeping(root: Path) -> Iterator[None]:
+    """Inside, a disk that does not read or write what lies under `root` is bad input, and says so.
+
+    Raises:
+        UserError: it is full, cannot be written, is gone, ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_of_disk(error, root):
+            raise
+        raise UserError(
+            f"results cannot be written ({error.strerror or error})",
+            where=error.filename if isinstance(error.filename, str) else root,
+            expected="room on the disk and the right to write; what is finished is kept, "
+            "and the same command goes on from there",
+        ) from error
 
 
 def _held(path: Path) -> bool:
@@ -231,28 +269,25 @@ def _held(path: Path) -> bool:
     return False
 
 
-def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+def _stamp(state: os.stat_result) -> list[int]:
+    return [state.st_size, state.st_mtime_ns]
 
 
 def writable(root: Path) -> None:
-    """Make sure that results can be written under `root`, leaving nothing behind.
+    """Make sure that results can be written under `root`, leaving nothing behind, nor what others left.
 
     Raises:
         UserError: they cannot.
     """
-    probe = root
-    while not probe.exists() and probe != probe.parent:
-        probe = probe.parent
-    if not probe.is_dir():
+    there = root
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
         raise UserError(
-            "is no folder", where="--results", found=str(probe), expected="a folder that can be written"
+            "is no folder", where="--results", found=str(there), expected="a folder that can be written"
         )
-    test = probe / f".hugbench-write-test-{id(root)}"
     try:
-        test.touch(exist_ok=False)
-        test.unlink()
+        probe(there)
     except OSError as error:
         raise UserError(
             f"cannot be written ({error.strerror})",

@@ -12,15 +12,13 @@ from torch import Tensor
 
 from hugbench.data.decode import conformed
 from hugbench.data.images import Dataset, Images, moved, rounds
-from hugbench.data.sources import load
+from hugbench.data.sources import loaded
 from hugbench.data.splits import balanced
 from hugbench.seeding import generator
 from hugbench.suite.schema import DatasetSpec
 
 Synthetic = Literal["uniform_noise", "gaussian_noise", "constant"]
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)
-
-_loaded: dict[tuple[str, Path], Dataset] = {}
 
 
 def other(name: str, root: Path, tell: Callable[[str], None]) -> Dataset:
@@ -29,10 +27,7 @@ def other(name: str, root: Path, tell: Callable[[str], None]) -> Dataset:
     Raises:
         UserError: its files cannot be read.
     """
-    key = name, root
-    if key not in _loaded:
-        _loaded[key] = load(DatasetSpec(name=name), root, notify=tell)
-    return _loaded[key]
+    return loaded(DatasetSpec(name=name), root, notify=tell)
 
 
 def sample(targets: Tensor, classes: tuple[str, ...], count: int, name: str) -> Tensor:

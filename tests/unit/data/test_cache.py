@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from hugbench.data.cache import Entry, cached, unnamed
+from hugbench.errors import ChangedInUse
 
 
 class Source:
@@ -173,4 +176,47 @@ def test_two_writers_and_a_reader_see_whole_files_alone(tmp_path: Path) -> None:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert reader.said == []
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_whoever_writes_into_a_mapped_file_is_noticed_and_whoever_replaces_it_does_no_harm(tmp_path) -> None:
+    path, source = tmp_path / "set.safetensors", Source()
+    source.get(path)
+    found = source.get(path)
+    found.unchanged()
+    source.get(path, "another")
+    found.unchanged()
+    assert_same(found, Source()())
+    found = source.get(path, "another")
+    with path.open("r+b") as stream:
+        stream.write(b"x")
+    with pytest.raises(ChangedInUse, match=r"set\.safetensors: was changed while it was in use"):
+        found.unchanged()
+
+
+def test_a_cut_mapping_is_noticed_without_being_read(tmp_path: Path) -> None:
+    path, source = tmp_path / "set.safetensors", Source()
+    source.get(path)
+    found = source.get(path)
+    os.truncate(path, 0)
+    with pytest.raises(ChangedInUse):
+        found.unchanged()
+
+
+def test_descriptors_end_with_their_entries(tmp_path: Path) -> None:
+    path, source = tmp_path / "set.safetensors", Source()
+    source.get(path)
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    for _ in range(20):
+        source.get(path)
+    gc.collect()
+    after = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    assert after <= before + 1
+
+
+def test_what_a_killed_writer_left_beside_it_is_removed(tmp_path: Path) -> None:
+    path, source = tmp_path / "set.safetensors", Source()
+    source.get(path)
+    (tmp_path / ".set.safetensors.abc.tmp").touch()
+    source.get(path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

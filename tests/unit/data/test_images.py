@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from hugbench.data.images import Images, ResidentImages
+from hugbench.errors import ChangedInUse
 
 SHAPE = (3, 4, 5)
 
@@ -111,3 +114,27 @@ def test_a_picker_gives_the_images_of_any_rows(device) -> None:
         assert torch.equal(found, pick(torch.tensor(rows, device=device)))
     pick(torch.tensor([0])).zero_()
     assert images[7].any()  # what it gives is the caller's own
+
+
+def test_images_that_changed_under_the_reader_are_not_handed_out(device) -> None:
+    calls, changed = [], False
+
+    def unchanged() -> None:
+        calls.append(changed)
+        if changed:
+            raise ChangedInUse(Path("set"), "was changed while it was in use")
+
+    found = ResidentImages(*example(), unchanged=unchanged).subset(torch.arange(1, 9))
+    through(found, device, 4)
+    found.picker(device)(torch.arange(3))
+    assert calls
+    changed = True
+    with pytest.raises(ChangedInUse):
+        found.check()
+    if device.type == "cuda":  # what lies on a GPU is a copy
+        through(found, device, 4)
+        return
+    with pytest.raises(ChangedInUse):
+        through(found, device, 4)
+    with pytest.raises(ChangedInUse):
+        found.picker(device)(torch.arange(3))

@@ -26,7 +26,7 @@ def test_a_full_disk_stops_the_suite_and_loses_nothing(tmp_path: Path, monkeypat
         raise OSError(code, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(measuring, "_write_predictions", full)
+        patch.setattr(measuring, "_predictions", full)
         with pytest.raises(UserError, match="results cannot be written") as caught:
             api.run(suite, results=results, **OPTIONS)
         assert caught.value.exit_code == 2

@@ -186,7 +186,7 @@ def test_a_moment_that_the_baseline_never_had_has_no_reference(planted: Path) ->
     assert min(found[1], found[None]) > 0
 
 
-def test_a_baseline_whose_weights_are_damaged_is_told(planted: Path) -> None:
+def test_a_baseline_whose_weights_are_damaged_is_told_and_trained_again(planted: Path) -> None:
     results, data = planted / "results", planted / "data"
     plan = api.plan(write(planted), results=results).plan
     baseline, hug = plan.runs[:2]
@@ -200,6 +200,9 @@ def test_a_baseline_whose_weights_are_damaged_is_told(planted: Path) -> None:
         error = RunFolder(results, hug.run.run_id).status().error
         assert error is not None
         assert "the baseline is trained again" in error
+        assert execute(baseline, plan.evaluations, place, lambda event: None) == "done"
+        assert model.read_bytes() == whole
+    assert execute(hug, plan.evaluations, place, lambda event: None) == "done"
 
 
 def test_a_run_waits_for_its_baseline(planted: Path) -> None:

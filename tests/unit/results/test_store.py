@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hugbench.errors import CorruptFile, UserError
-from hugbench.results.store import DAMAGED, RunFolder, Status, writable
+from hugbench.results.store import DAMAGED, RunFolder, Status, keeping, writable
 from hugbench.storage import write_atomic
 
 
@@ -32,10 +32,78 @@ def test_status_survives_a_round_trip(folder: RunFolder) -> None:
     assert status.lacks(["accuracy-1", "accuracy-2"])
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"state": "trained", "unknown": 1}', "\x00\x01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        "\x00\x01",
+        '{"state": "trained", "unknown": 1}',
+        '{"state": "tsained"}',
+        '{"state": ["trained"]}',
+        '{"files": ["a"]}',
+        '{"files": {"a": 1}}',
+        '{"evaluations": {"a": "b"}}',
+        '{"evaluations": [1]}',
+        '{"evaluations": "accuracy"}',
+        '{"error": 5}',
+        '{"seconds": "long"}',
+        '{"notes": {"a": "b"}}',
+        '{"notes": {"a": [1]}}',
+        '{"notes": []}',
+        '{"took": {"a": "long"}}',
+        '{"took": [1]}',
+        '{"stamps": {"a": 1}}',
+        '{"stamps": {"a": ["1"]}}',
+        '{"state": "trained", "sha256": "0"}',
+        '{"state": "trained", "sha256": 0}',
+        "[" * 100_000,
+    ],
+)
 def test_a_damaged_status_is_said(folder: RunFolder, text: str) -> None:
     write_atomic(folder.path / "status.json", text.encode())
     assert folder.status() == Status(error=DAMAGED)
+
+
+def test_every_flipped_bit_of_a_status_is_noticed_or_changes_nothing(folder: RunFolder) -> None:
+    status = Status("trained", {"a": "b" * 8}, ["accuracy-1"], None, 2.5, {"accuracy-1": ["a note"]})
+    folder.write_status(status)
+    whole = (folder.path / "status.json").read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            harmed = whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+            assert Status.read(harmed) in (status, Status(error=DAMAGED)), harmed
+
+
+def test_the_status_of_an_earlier_version_has_no_checksum(folder: RunFolder) -> None:
+    write_atomic(folder.path / "status.json", b'{"state": "trained", "evaluations": ["a"], "seconds": 3}')
+    assert folder.status() == Status("trained", evaluations=["a"], seconds=3)
+
+
+def test_a_status_that_cannot_be_read_is_one_line(folder: RunFolder) -> None:
+    (folder.path / "status.json").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"status\.json: cannot be read \(Is a directory\)"):
+        folder.status()
+
+
+def test_a_file_that_cannot_be_read_is_damaged(folder: RunFolder) -> None:
+    path = folder.records_file("accuracy-1")
+    path.mkdir(parents=True)
+    assert folder.damaged(Status(), path) == "records/accuracy-1.jsonl cannot be read (Is a directory)"
+    (folder.path / "details").write_text("")
+    assert folder.damaged(Status(), folder.details_file("a")) == "details/a.json is missing"
+
+
+def test_a_checksum_is_of_what_was_to_be_written(folder: RunFolder, monkeypatch) -> None:
+    status, path = Status(), folder.model
+    folder.store(status, path, b"weights")
+    assert folder.damaged(status, path) is None
+    assert status.stamps == {"model.safetensors": [7, path.stat().st_mtime_ns]}
+    path.write_bytes(b"weighty")
+    assert folder.damaged(status, path) == "model.safetensors does not match its checksum"
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "gone"])
@@ -141,6 +209,51 @@ def test_a_lock_keeps_others_out_and_ends_with_its_process(folder: RunFolder, tm
     with folder.lock() as mine:
         assert mine
     assert folder.holder() == "another process"
+
+
+def test_a_lock_that_is_a_folder_is_one_line(folder: RunFolder, tmp_path: Path) -> None:
+    (folder.path / ".lock").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match=r"\.lock: results cannot be written"),
+        keeping(tmp_path),
+        folder.lock(),
+    ):
+        raise AssertionError("it was locked")
+
+
+def test_a_lock_is_given_back_though_its_holder_cannot_be_noted(folder: RunFolder) -> None:
+    (folder.path / ".holder").mkdir(parents=True)
+    for _ in range(2):
+        with folder.lock() as mine:
+            assert mine
+    assert folder.holder() == "another process"
+
+
+def test_litter_is_what_killed_processes_leave(folder: RunFolder) -> None:
+    status = Status("trained")
+    folder.write_status(status)
+    with folder.lock() as mine:
+        assert mine
+        assert folder.littered(status)
+    assert not folder.littered(status)
+    for path in (folder.path / ".holder", folder.checkpoint, folder.records_file("x").parent / ".x.abc.tmp"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        assert folder.littered(status)
+        with folder.lock():
+            folder.tidy(status)
+        assert not folder.littered(status)
+    folder.checkpoint.touch()
+    folder.tidy(Status("training"))
+    assert folder.checkpoint.exists()
+
+
+def test_what_fails_beside_the_results_is_told_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), keeping(tmp_path / "results"):
+        (tmp_path / "other").read_text()
+    told = r"results/x: results cannot be written \(No such file"
+    with pytest.raises(UserError, match=told), keeping(tmp_path / "results"):
+        (tmp_path / "results" / "x").read_text()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
