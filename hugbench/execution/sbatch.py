@@ -1,4 +1,4 @@
-"""Parameters of Slurm's `sbatch` that a user adds to a job: their names are checked before anything starts."""
+"""Parameters of Slurm's `sbatch` that a user adds to a job, checked by name before anything starts."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from hugbench.errors import UserError, nearest
 SETUP = "setup"
 """No parameter of sbatch, but a shell command that runs before the job; may come several times."""
 
-VALUED = frozenset(
-    "account acctg-freq bb bbf begin comment constraint container core-spec cores-per-socket cpu-freq "
-    "cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution exclude exclusive extra "
-    "extra-node-info gpu-bind gpu-freq gpus gpus-per-socket gpus-per-task gres gres-flags hint job-name "
-    "kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu "
-    "mincpus network nice no-kill nodefile nodelist power prefer priority profile propagate qos "
-    "reservation sockets-per-node switches thread-spec threads-per-core time-min tmp tres-bind "
-    "tres-per-task wait-all-nodes wckey".split()
-)
-"""Long options of sbatch (its manual page, Slurm 24.05) that take a value and that hugbench leaves alone."""
-
-FLAGS = frozenset(
-    "contiguous exclusive get-user-env hold nice no-kill overcommit oversubscribe reboot spread-job stepmgr "
-    "use-min-nodes".split()
-)
-"""Those that do without a value."""
+_VALUED = """
+account acctg-freq bb bbf begin comment constraint container core-spec cores-per-socket cpu-freq
+cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution exclude exclusive extra
+extra-node-info gpu-bind gpu-freq gpus gpus-per-socket gpus-per-task gres gres-flags hint job-name
+kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu
+mincpus network nice no-kill nodefile nodelist power prefer priority profile propagate qos
+reservation sockets-per-node switches thread-spec threads-per-core time-min tmp tres-bind
+tres-per-task wait-all-nodes wckey
+"""
+_FLAGS = """
+contiguous exclusive get-user-env hold nice no-kill overcommit oversubscribe reboot spread-job stepmgr
+use-min-nodes
+"""
+VALUED, FLAGS = frozenset(_VALUED.split()), frozenset(_FLAGS.split())
+"""Long options of sbatch (its manual page, Slurm 24.05) that hugbench leaves to the user: those that take
+a value, and those that do without."""
 
 ELSEWHERE = {
     "array": "--workers and --array-size",
