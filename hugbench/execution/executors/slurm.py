@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -78,6 +79,7 @@ class _Driver:
         self._ledger = Ledger(work.place.results, chosen.name)
         self._submitter = Submitter(where, work, chosen, self._ledger, observe)
         self._out: dict[str, Attempt] = {}
+        self._over: list[Attempt] = []
         self._submitted_at = self._poll_at = self._look_at = 0.0
         self._stopping = self._bad_end = False
         self._false_starts = 0
@@ -146,7 +148,7 @@ class _Driver:
 
     def _end(self, attempt: Attempt, result: Result) -> None:
         """Hand a run back. One that was stopped by another driver, or asked less by it, starts again."""
-        del self._out[attempt.planned.run.run_id]
+        self._over.append(self._out.pop(attempt.planned.run.run_id))
         again = (result == "stopped" and not self._control.stopping()) or (
             result == "done" and attempt.array is None and self._lacks(attempt.planned)
         )
@@ -163,11 +165,17 @@ class _Driver:
             return
         shortest, longest = self._cluster.pauses
         self._poll_at = now + max(shortest, min(longest, (now - self._submitted_at) / 2))
-        for folder in {attempt.submitted.path for attempt in self._out.values()}:
-            attempts = [attempt for attempt in self._out.values() if attempt.submitted.path == folder]
-            live = self._cluster.alive([attempt.job for attempt in attempts], folder)
-            for attempt in attempts:
-                self._miss(attempt, attempt.job in live, now)
+        out = list(self._out.values())
+        live = self._live(out)
+        for attempt in out:
+            self._miss(attempt, attempt.where in live, now)
+
+    def _live(self, attempts: list[Attempt]) -> set[tuple[Path, str]]:
+        """Those of the jobs that are in the cluster's queue."""
+        jobs: dict[Path, list[str]] = {}
+        for attempt in attempts:
+            jobs.setdefault(attempt.submitted.path, []).append(attempt.job)
+        return {(path, job) for path, ids in jobs.items() for job in self._cluster.alive(ids, path)}
 
     def _miss(self, attempt: Attempt, alive: bool, now: float) -> None:
         if alive:
@@ -200,7 +208,7 @@ class _Driver:
                 f"jobs do not start: the last {how}. Do all nodes share {self._work.place.results}, and the "
                 f"Python that runs this? The jobs' logs are in {attempt.submitted.path / 'submitit'}"
             )
-        del self._out[attempt.planned.run.run_id]
+        self._over.append(self._out.pop(attempt.planned.run.run_id))
         self._schedule.lost(attempt.planned, how, blame=blame)
 
     def _stop(self) -> None:
@@ -217,10 +225,19 @@ class _Driver:
         self._submitted_at = self._poll_at = time.monotonic()
 
     def _kill(self) -> None:
-        """End all jobs at once; their runs go on from their last checkpoints another time."""
+        """End all jobs at once; their runs go on from their last checkpoints another time.
+
+        Those too that were submitted just now and are not out yet.
+        """
+        own, over = self._ledger.own, {attempt.where for attempt in self._over}
+        for name, job in own.jobs.items():
+            if (own.path, job) not in over:
+                own.mailbox(name).stop.touch()
         for attempt in self._out.values():
             attempt.ask_to_stop()
-        self._cluster.kill({attempt.job: attempt.process for attempt in self._out.values()})
+        known = {attempt.job: attempt.process for attempt in self._out.values()}
+        new = {job: None for job in own.jobs.values() if (own.path, job) not in over}
+        self._cluster.kill(new | known)
 
     def _close(self) -> None:
         """Leave nothing behind, once the last jobs are gone, but the logs of those that ended badly."""
@@ -231,11 +248,12 @@ class _Driver:
             self._ledger.close()
             return
         end = time.monotonic() + GOING_SECONDS
-        while (live := self._cluster.alive(own.jobs.values(), own.path)) and time.monotonic() < end:
+        while (live := self._live(self._over)) and time.monotonic() < end:
             time.sleep(LISTEN_SECONDS)
         self._ledger.close()
         if not live:
             self._ledger.discard(own)
+        self._clean()
 
     def _clean(self) -> None:
         """Remove what drivers that are gone left of jobs that are over."""

@@ -68,15 +68,16 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message | None:
-    """The message of a line; None for one that was cut short or damaged."""
+    """The message of a line; None for one that was cut short or damaged, or that only others understand."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
-    fields = json.loads(text)
-    kind = _KINDS.get(fields.pop("kind"))
-    if kind is None or fields.keys() - kind.__dataclass_fields__:
+    try:
+        fields = json.loads(text)
+        kind = _KINDS[fields.pop("kind")]
+        message: Message = kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    message: Message = kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
     return message
 
 
@@ -168,6 +169,7 @@ class Ledger:
         with self.alone():
             (self.own.path / "stop").mkdir(parents=True)
             self._mine.acquire()
+            self.own.note({})
 
     def close(self) -> None:
         """The driver ends."""

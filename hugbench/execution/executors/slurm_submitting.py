@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from hugbench.errors import UserError
 from hugbench.execution.events import Notice, Observer
@@ -53,6 +54,11 @@ class Attempt:
     def job(self) -> str:
         """The job's id."""
         return self.submitted.jobs[self.name]
+
+    @property
+    def where(self) -> tuple[Path, str]:
+        """The folder of the driver that submitted the job, and its id."""
+        return self.submitted.path, self.job
 
     def ask_to_stop(self) -> None:
         """At its next checkpoint."""
