@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Here:
     """This machine.
 
-    Ctrl-C and the end of the terminal are not for them: they are born with SIGINT and SIGHUP blocked.
+    Ctrl-C and the end of the terminal are not for the jobs: they are born with SIGINT and SIGHUP blocked.
     """
 
     queues, patience, pauses = False, 0.0, (0.5, 0.5)
@@ -99,8 +99,12 @@ class Here:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes that are started inside never hear SIGINT and SIGHUP; this one hears them afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    """Processes that are started inside never hear SIGINT and SIGHUP; this one hears them afterwards.
+
+    That their time is up (SIGUSR2) they hear once they listen, and do not die of it before.
+    """
+    numbers = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

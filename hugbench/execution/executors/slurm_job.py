@@ -117,6 +117,7 @@ class _Process:
         self._say(Begun(platform.node(), os.getpid()))
         signal.signal(signal.SIGALRM, lambda number, frame: self._leave())
         signal.signal(signal.SIGUSR2, self._end_is_near)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         try:
             with (
                 redirect_stdout(_Lines(sys.stdout, self._say)),
