@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,8 @@ seeds: [0, 1]
 evaluations: [accuracy]
 """
 
+BATCHES = 24 * 4
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -63,11 +66,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Serial:
+    """The results of a serial run, and the seconds that it took, of which most go by before the first epoch."""
+
+    results: dict[str, bytes]
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def undisturbed(folder: Path) -> dict[str, bytes]:
-    """The results of a serial run."""
-    api.run(folder / "suite.yaml", results=folder / "serial", device=DEVICE[1], executor="serial")
-    return everything(folder / "serial")
+def serial(folder: Path) -> Serial:
+    begun = time.monotonic()
+    run = command(
+        "run", folder / "suite.yaml", "--results", folder / "serial", *DEVICE, "--executor", "serial"
+    )
+    subprocess.run(run, env=environment(), check=True, capture_output=True)
+    return Serial(everything(folder / "serial"), time.monotonic() - begun)
 
 
 def messages(results: Path) -> list[dict[str, object]]:
@@ -82,7 +96,7 @@ def messages(results: Path) -> list[dict[str, object]]:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end
         assert process is None or process.poll() is None, process.communicate()
@@ -90,9 +104,10 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | N
 
 
 def test_a_job_that_is_killed_and_jobs_whose_time_is_up(
-    folder: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    folder: Path, serial: Serial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HUGBENCH_TEST_SLEEP", "0.15")
+    seconds = max(30.0, 3 * serial.seconds)  # a job is told after half of them, and must have begun by then
+    monkeypatch.setenv("HUGBENCH_TEST_SLEEP", str(seconds / 2 / BATCHES))
     results, told, killed = folder / "here", [], []
 
     def observe(event: Event) -> None:
@@ -106,11 +121,11 @@ def test_a_job_that_is_killed_and_jobs_whose_time_is_up(
         folder / "suite.yaml",
         results=results,
         device=DEVICE[1],
-        executor=Slurm(slurm_cluster="local", time=30.0, workers=2),
+        executor=Slurm(slurm_cluster="local", time=seconds, workers=2),
         observer=observe,
     )
     assert len(outcome.done) == 2
-    assert everything(results) == undisturbed
+    assert everything(results) == serial.results
     notices = "\n".join(event.text for event in told if isinstance(event, Notice))
     assert notices.count("its worker ended without a word in job") == 1
     assert "its job is requeued, and goes on then" in notices
@@ -142,7 +157,7 @@ def call(env: dict[str, str], *words: str) -> str:
 
 
 def test_a_preempted_job_and_a_driver_that_is_killed(
-    folder: Path, undisturbed: dict[str, bytes], slurm: dict[str, str]
+    folder: Path, serial: Serial, slurm: dict[str, str]
 ) -> None:
     results = folder / "there"
     start = command(
@@ -165,11 +180,11 @@ def test_a_preempted_job_and_a_driver_that_is_killed(
     assert call(slurm, "squeue") == "1_0 RUNNING\n1_1 PENDING\n"
     call(slurm, "scancel", "--signal=USR2", "1_0")
     wait_for(lambda: sum(said["kind"] == "Begun" for said in messages(results)) == 2)
-    second = subprocess.run(start, env=slurm, capture_output=True, text=True, timeout=120)
+    second = subprocess.run(start, env=slurm, capture_output=True, text=True, timeout=300)
     assert second.returncode == 0, second.stderr
     assert "2 runs go on in jobs that are there already" in second.stdout
     assert "seed 0: its job is requeued, and goes on then" in second.stdout
-    assert everything(results) == undisturbed
+    assert everything(results) == serial.results
     calls = (Path(slurm["FAKE_SLURM"]) / "calls").read_text()
     assert calls.count("sbatch ") == 1, "what was queued was submitted again"
     assert calls.count("scontrol requeue ") == 1
@@ -180,7 +195,7 @@ def test_a_preempted_job_and_a_driver_that_is_killed(
 
 
 def test_ctrl_c_stops_what_runs_and_cancels_what_waits(
-    folder: Path, undisturbed: dict[str, bytes], slurm: dict[str, str]
+    folder: Path, serial: Serial, slurm: dict[str, str]
 ) -> None:
     results = folder / "stopped"
     start = command(
@@ -189,14 +204,14 @@ def test_ctrl_c_stops_what_runs_and_cancels_what_waits(
     driver = subprocess.Popen(start, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(said["kind"] == "EpochDone" for said in messages(results)), driver)
     driver.send_signal(signal.SIGINT)
-    _, error = driver.communicate(timeout=60)
+    _, error = driver.communicate(timeout=300)
     assert driver.returncode == 130, error
     assert "2 runs are left" in error
     assert call(slurm, "squeue") == "1_0 COMPLETED\n1_1 CANCELLED\n"
     assert len(list(results.glob("runs/*/resume.pt"))) == 1
     assert [path.name for path in (results / "slurm").iterdir()] == [".lock"]
     api.run(folder / "suite.yaml", results=results, device=DEVICE[1], executor="serial")
-    assert everything(results) == undisturbed
+    assert everything(results) == serial.results
 
 
 def test_no_slurm(hugbench, tiny: Path) -> None:
