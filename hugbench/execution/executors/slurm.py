@@ -194,7 +194,8 @@ class _Driver:
         state = self._cluster.state(attempt.job)
         how = f"ended {f'as {state}' if state else 'without a word'} in job {attempt.job}"
         self._false_starts += attempt.process is None and state != "CANCELLED"
-        self._lose(attempt, how, blame=not (attempt.got_on and state in BLAMELESS))
+        innocent = attempt.got_on and (not state or state in BLAMELESS)
+        self._lose(attempt, how, blame=not innocent)
 
     def _lose(self, attempt: Attempt, how: str, *, blame: bool) -> None:
         """A job is lost: its run is submitted again, or has failed.

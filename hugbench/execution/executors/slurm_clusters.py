@@ -25,9 +25,9 @@ TARGETS = {
 }
 
 BLAMELESS = frozenset(
-    {"", "BOOT_FAIL", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"}
+    {"BOOT_FAIL", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"}
 )
-"""Ends, the unknown one among them, for which a run is not to blame if it got on."""
+"""Ends for which a run is not to blame if it got on."""
 
 
 @dataclass(frozen=True)
