@@ -103,6 +103,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | N
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_and_jobs_whose_time_is_up(
     folder: Path, serial: Serial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ def call(env: dict[str, str], *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_preempted_job_and_a_driver_that_is_killed(
     folder: Path, serial: Serial, slurm: dict[str, str]
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_preempted_job_and_a_driver_that_is_killed(
     assert [path.name for path in (results / "slurm").iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_what_runs_and_cancels_what_waits(
     folder: Path, serial: Serial, slurm: dict[str, str]
 ) -> None:
@@ -212,10 +215,3 @@ def test_ctrl_c_stops_what_runs_and_cancels_what_waits(
     assert [path.name for path in (results / "slurm").iterdir()] == [".lock"]
     api.run(folder / "suite.yaml", results=results, device=DEVICE[1], executor="serial")
     assert everything(results) == serial.results
-
-
-def test_no_slurm(hugbench, tiny: Path) -> None:
-    refused = hugbench("run", tiny, "--executor", "slurm", *DEVICE, PATH="/bin")
-    assert refused.returncode == 2
-    assert "Slurm is not on this machine" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1

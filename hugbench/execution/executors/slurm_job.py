@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 from hugbench.errors import UserError
 from hugbench.execution.events import EpochDone, Evaluated, Event, Notice, Printed
 from hugbench.execution.executors.messages import Ended
+from hugbench.execution.executors.process import LONGEST_LINE, plain
 from hugbench.execution.executors.slurm_files import Begun, GaveUp, Mailbox, Message, Trouble
 from hugbench.execution.place import Place
 from hugbench.suite.plan import PlannedRun
@@ -184,8 +185,11 @@ class _Process:
         return self._stop
 
     def _end_is_near(self, number: int, frame: FrameType | None) -> None:
-        """Hear SIGUSR2: stop at the next checkpoint, or when there is no time left to wait for it."""
-        if not self._told:
+        """Hear SIGUSR2: stop at the next checkpoint, or when there is no time left to wait for it.
+
+        Of several processes the first decides when.
+        """
+        if not self._told and self._speaks:
             self._told = True
             left = warning_seconds(self._job.time)
             signal.setitimer(signal.ITIMER_REAL, left - min(LEAVE_SECONDS, left / 2))
@@ -231,10 +235,11 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         self._log.write(text)
         *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            if line.strip():
-                with suppress(OSError):
-                    self._say(Printed(line))
+        if len(self._rest) > LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest], ""
+        for line in filter(None, map(plain, lines)):
+            with suppress(OSError):
+                self._say(Printed(line))
         return len(text)
 
     def flush(self) -> None:

@@ -207,12 +207,12 @@ def test_what_is_printed_is_shown_and_stands_in_the_log(scene: Scene, capsys) ->
     def body(observe, pause) -> str:
         print("half", end="")
         print(" a line\n")
-        print("careful", file=sys.stderr)
+        print("10 %\r20 %\x1b[A\r30 %\n\x1b[31mcareful\x1b[0m\n" + "x" * 9000, file=sys.stderr)
         return "done"
 
     printed = [message.text for message in scene.play(body) if isinstance(message, Printed)]
-    assert printed == ["half a line", "careful"]
-    assert capsys.readouterr() == ("half a line\n\n", "careful\n")
+    assert printed == ["half a line", "30 %", "careful", "x" * 9000]
+    assert capsys.readouterr().out == "half a line\n\n"
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -232,12 +232,20 @@ def test_each_of_several_processes_gets_what_torchrun_would_give_it(scene, monke
         found.update(os.environ)
         return "done"
 
+    def told_of_the_end(observe, pause) -> str:
+        observe(EPOCH)
+        signal.raise_signal(signal.SIGUSR2)
+        assert pause() is (rank == 0)
+        return "stopped"
+
     scene.job = replace(scene.job, ranks=2)
     said = scene.play(body)
     assert (found["RANK"], found["LOCAL_RANK"], found["WORLD_SIZE"]) == (str(rank), str(rank), "2")
     assert 20000 <= int(found["MASTER_PORT"]) <= 60000
     assert found["MASTER_ADDR"]
     assert [type(message) for message in said] == ([Begun, EpochDone, Ended] if rank == 0 else [])
+    scene.play(told_of_the_end)
+    assert scene.requeues == (1 if rank == 0 else 0)
 
 
 @pytest.mark.parametrize(("time", "seconds"), [(10, 5), (180, 90), (3600, 180), (4 * 3600, 600), (1e6, 600)])
