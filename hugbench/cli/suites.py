@@ -73,6 +73,20 @@ def run(
         bool,
         typer.Option("--verify", help="Read every finished file again, not only those that have changed."),
     ] = False,
+    array_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Slurm: jobs of an array at most.")
+    ] = None,
+    sbatch: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Slurm: a further parameter of sbatch, e.g. account=me, mem=32GB, setup='module load cuda'. "
+            "Repeatable.",
+        ),
+    ] = NO_LIST,
+    slurm_cluster: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Slurm: slurm, or local to try it out on this machine.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
@@ -90,10 +104,14 @@ def run(
         "gpus_per_run": gpus_per_run,
         "partition": partition,
         "time": None if time is None else seconds_of(time, "--time"),
+        "array_size": array_size,
+        "sbatch": tuple(sbatch) or None,
+        "slurm_cluster": slurm_cluster,
     }
     where = executor_of(executor, options)
     console = Console(stderr=as_json, quiet=not speaks())
-    with interruptible(), kept_for_json(as_json), observer(console.is_terminal and speaks(), console) as watch:
+    shown = console.is_terminal and speaks()
+    with interruptible(), kept_for_json(as_json), observer(shown, console) as watch:
         outcome = api.run(
             suite,
             settings=settings,

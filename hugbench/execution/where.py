@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from hugbench.errors import UserError, nearest
 from hugbench.execution.processes import processes
+from hugbench.execution.sbatch import parameters
 from hugbench.registry import load_target
 from hugbench.types import Frozen, Positive, PositiveInt
 
@@ -69,6 +70,17 @@ class Ray(Where):
         return min(self.workers or len(work.runs), len(work.runs))
 
 
+def _whole(given: Any) -> Any:
+    """A whole number that came as 2.0, as 2."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+def _sbatch(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Parameters of sbatch, looked at."""
+    parameters(given)
+    return given
+
+
 class Slurm(Where):
     """An array of Slurm jobs, a run each."""
 
@@ -79,8 +91,19 @@ class Slurm(Where):
     time: Positive = Field(
         4 * 3600.0, description="seconds that a job may take; then it is requeued and goes on"
     )
-    gpus_per_run: PositiveInt | None = Field(None, description="GPUs of a job; null: 1 on GPUs")
+    gpus_per_run: Annotated[PositiveInt, BeforeValidator(_whole)] | None = Field(
+        None, description="GPUs of a job; null: 1 on GPUs"
+    )
     workers: PositiveInt = Field(256, description="jobs of the array that may run at a time")
+    array_size: PositiveInt = Field(
+        1000, description="jobs of an array at most; Slurm's MaxArraySize, often 1001, bounds it"
+    )
+    sbatch: Annotated[tuple[str, ...], AfterValidator(_sbatch)] = Field(
+        (), description="further parameters of sbatch, NAME=VALUE; setup=COMMAND runs before the job"
+    )
+    slurm_cluster: Literal["slurm", "local"] = Field(
+        "slurm", description="slurm, or local: submitit's processes on this machine, to try it out"
+    )
 
     def at_once(self, work: Work) -> int:
         """See `Where.at_once`."""

@@ -109,7 +109,7 @@ class Worker:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if self.output is None or len(self._rest) > LONGEST_LINE:
             lines, self._rest = [*lines, self._rest], b""
-        return [text for line in lines if (text := _plain(line))]
+        return [text for line in lines if (text := plain(line.decode(errors="replace")))]
 
     def gone(self) -> bool:
         """Whether the process has ended, and nothing that it said is left to be heard.
@@ -137,7 +137,6 @@ class Worker:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _plain(line: bytes) -> str:
-    """A line of text; of what overwrote itself the last."""
-    text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-    return _ESCAPES.sub("", text)
+def plain(line: str) -> str:
+    """A line as text; of what overwrote itself the last."""
+    return _ESCAPES.sub("", line.rstrip().rpartition("\r")[2])
