@@ -15,10 +15,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hugbench.errors import HugbenchError, UserError
+from hugbench.execution.executors.claims import OWNER, claimed, sweep
 from hugbench.execution.where import RAY_ADDRESS, Ray
 
 CONNECT_SECONDS = 20.0
@@ -33,6 +35,8 @@ OBJECT_STORE = 100 << 20
 
 LONGEST_FOLDER = 22
 """Characters of the folder for temporary files; Ray's sockets lie below, and have 107 for their paths."""
+
+FOLDER = "hugbench-"
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -114,24 +118,20 @@ def connected(where: Ray, needs: Needs) -> Iterator[Cluster]:
     """
     ray = _library()
     address = where.ray_address or os.environ.get("RAY_ADDRESS") or "local"
-    option = "--ray-address" if where.ray_address else "RAY_ADDRESS"
     if ray.is_initialized():
         yield _same(Cluster(ray, own=False), where)
         return
-    folder = None
-    try:
+    with _own_folder() if address == "local" else contextlib.nullcontext() as folder:
         with _keeping_signals():
-            if address == "local":
-                folder = tempfile.mkdtemp(prefix="hugbench-", dir=_short_folder())
-                _start(ray, needs, folder)
+            if folder is None:
+                _join(ray, address, "--ray-address" if where.ray_address else "RAY_ADDRESS")
             else:
-                _join(ray, address, option)
-        yield Cluster(ray, own=folder is not None)
-    finally:
-        with _keeping_signals():
-            ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+                _start(ray, needs, folder)
+        try:
+            yield Cluster(ray, own=folder is not None)
+        finally:
+            with _keeping_signals():
+                ray.shutdown()
 
 
 def _library() -> ModuleType:
@@ -224,9 +224,18 @@ def _answers(head: tuple[str, int]) -> bool:
     return _refusal(head) is None
 
 
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= LONGEST_FOLDER else "/tmp"
+@contextlib.contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder for a local cluster's sockets and logs; those of killed drivers are removed, too."""
+    above = tempfile.gettempdir()
+    above = above if len(above) <= LONGEST_FOLDER else "/tmp"
+    sweep(Path(above), f"{FOLDER}*")
+    folder = tempfile.mkdtemp(prefix=FOLDER, dir=above)
+    try:
+        with claimed(Path(folder, OWNER), str(os.getpid())):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

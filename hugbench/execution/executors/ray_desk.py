@@ -62,13 +62,18 @@ class Line:
         self._thread = threading.Thread(target=self._attend, daemon=True)
 
     def __enter__(self) -> Self:
-        self._send(PATIENCE)
         self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._closed.set()
         self._thread.join(PATIENCE)
+
+    def begin(self, run_id: str) -> bool:
+        """Say at once that a run begins; whether the driver wants it to."""
+        self.say(Begun(run_id))
+        self._send(PATIENCE)
+        return not self._stopping
 
     def say(self, event: Event | Begun) -> None:
         """Have an event sent."""

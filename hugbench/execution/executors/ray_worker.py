@@ -115,8 +115,7 @@ def _carry_out(order: Order, parcels: Mapping[str, Parcel] | None, line: Line) -
     if order.version != __version__:
         told = f"hugbench {__version__} is installed on the machine {platform.node()}"
         raise UserError(told, where="--ray-address", expected=f"{order.version}, as here, on every node")
-    line.say(Begun(order.planned.run.run_id))
-    if line.stopping():
+    if not line.begin(order.planned.run.run_id):
         return Attempt("stopped")
     _see_data(order)
     if parcels is None:
