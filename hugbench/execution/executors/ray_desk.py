@@ -98,12 +98,13 @@ class Line:
                 asked = time.monotonic()
 
     def _send(self, patience: float | None = None) -> None:
-        import ray
+        """Say what there is to say. Whoever waits in `ray.get` gives its processors to another task."""
+        from ray.exceptions import RayError
 
         events = self.unsent()
         try:
             said = self._desk.say.remote(pickle.dumps(events) if events else None)
-            self._stopping = ray.get(said, timeout=patience)
-        except ray.exceptions.RayError:
+            self._stopping = said.future().result(patience)
+        except (RayError, TimeoutError):
             with self._lock:
                 self._events = [*events, *self._events]

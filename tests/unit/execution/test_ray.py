@@ -225,6 +225,18 @@ def test_workers_that_are_killed(cluster, tmp_path: Path, always: bool) -> None:
         assert Printed("unready") in events
 
 
+def test_no_more_runs_at_a_time_than_have_room(cluster, tmp_path: Path) -> None:
+    work = work_of(tmp_path, SUITE.replace("epochs: 2", "epochs: 20"))
+    work = replace(work, runs=(*work.runs, *more_of(work.runs)))
+    at_once = list[int]()
+
+    def observe(event: Event) -> None:
+        at_once.append(len(list(work.place.results.glob("runs/*/.holder"))))
+
+    assert len(ray(Ray(), work, Control(), observe).done) == 4
+    assert max(at_once) == 2
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_an_end_at_the_next_checkpoint(cluster, tmp_path: Path, monkeypatch, seen: bool) -> None:
     if not seen:
