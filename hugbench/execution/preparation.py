@@ -91,6 +91,13 @@ def _check_recipe(run: Run, dataset: Dataset) -> None:
 
 
 _threads: dict[tuple[object, ...], int] = {}
+_agreed: int | None = None
+
+
+def agree_on_threads(threads: int | None) -> None:
+    """Tell this process the threads of its next runs, as the driver on another machine has found them."""
+    global _agreed
+    _agreed = threads
 
 
 def threads_of(run: Run, classifier: Classifier, dataset: Dataset) -> int:
@@ -101,6 +108,8 @@ def threads_of(run: Run, classifier: Classifier, dataset: Dataset) -> int:
         classifier: the run's, on the CPU.
         dataset: the run's.
     """
+    if _agreed is not None:
+        return _agreed
     key = _computing(run, dataset)
     if key not in _threads:
         _threads[key] = threads_for(classifier, dataset.train.shape, run.recipe.batch_size)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from hugbench.errors import UserError, nearest
 from hugbench.execution.processes import processes
@@ -51,16 +53,35 @@ class Local(Where):
         return len(load_target("hugbench.execution.executors.seats:seats_for")(self, work))
 
 
+RAY_ADDRESS = r"auto|local|(ray://)?([^\s:/\[\]]+|\[[0-9a-fA-F:.%]+\]):\d{1,5}"
+
+
+def _address(given: str) -> str:
+    port = int(given.rpartition(":")[2]) if re.fullmatch(RAY_ADDRESS, given) and ":" in given else 1
+    if not re.fullmatch(RAY_ADDRESS, given) or not 0 < port < 1 << 16:
+        raise PydanticCustomError("address", "is no address; expected auto, HOST:PORT or ray://HOST:PORT")
+    return given
+
+
+def _shares(given: float) -> float:
+    if given < 1e-4 or (given > 1 and not given.is_integer()):
+        raise PydanticCustomError("shares", "Ray gives a run a part of one GPU, or whole ones")
+    return given
+
+
 class Ray(Where):
     """A Ray cluster: one that runs, or a local one that is started and stopped again."""
 
     name = "ray"
     target = "hugbench.execution.executors.ray:ray"
 
-    ray_address: str | None = Field(
-        None, description="of a running cluster, or auto; null starts a local one"
+    ray_address: Annotated[str, AfterValidator(_address)] | None = Field(
+        None,
+        description="of a running cluster, auto, or local; null: RAY_ADDRESS, else local: one is started",
     )
-    gpus_per_run: Positive | None = Field(None, description="GPUs of a run, a fraction too; null: 1 on GPUs")
+    gpus_per_run: Annotated[Positive, AfterValidator(_shares)] | None = Field(
+        None, description="GPUs of a run, a part of one too; null: 1 on GPUs"
+    )
     workers: PositiveInt | None = Field(
         None, description="runs at a time at most; null: as many as have room"
     )
