@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hugbench.results.store import RunFolder, Status
+from hugbench.results.status import DAMAGED, Status
+from hugbench.results.store import RunFolder
 from hugbench.storage import write_atomic
 
 STATUS = "status.json"
@@ -61,9 +61,8 @@ def put_back(folder: RunFolder, parcel: Parcel) -> str | None:
     """
     if STATUS not in parcel:
         return None
-    try:
-        theirs = Status(**json.loads(parcel[STATUS].content))
-    except (ValueError, TypeError):
+    theirs = Status.read(parcel[STATUS].content)
+    if theirs.error == DAMAGED:
         return "its status came back damaged"
     changed = {name: packed for name, packed in parcel.items() if not _is(folder.path / name, packed.content)}
     for name, packed in changed.items():
