@@ -502,7 +502,7 @@ def _carry_out(
 
     own = None if ranks is None else ranks.device
     place = Place(data, root, own or find_device(device), ranks)
-    count = 1 if ranks is None else ranks.count
+    count = where.ranks if ranks is None else ranks.count
     threads = {
         likeness: check(planned.run, made.evaluations, place.data, lambda text: observer(Notice(text)), count)
         for likeness, planned in {_checked(planned.run): planned for planned in pending}.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,3 +23,7 @@ class Place:
     results: Path
     device: torch.device
     ranks: Ranks | None = None
+
+    def shared(self, ranks: Ranks) -> Place:
+        """The same place for runs that all `ranks` train together, on this one's device."""
+        return replace(self, device=ranks.device or self.device, ranks=ranks)

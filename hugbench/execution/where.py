@@ -26,6 +26,11 @@ class Where(Frozen):
     name: ClassVar[str]
     target: ClassVar[str]
 
+    @property
+    def ranks(self) -> int:
+        """How many processes train a run together."""
+        return 1
+
     def at_once(self, work: Work) -> int:
         """How many of the runs go on at a time, at most, as far as is known before they start."""
         return 1
@@ -125,6 +130,11 @@ class Slurm(Where):
     slurm_cluster: Literal["slurm", "local"] = Field(
         "slurm", description="slurm, or local: submitit's processes on this machine, to try it out"
     )
+
+    @property
+    def ranks(self) -> int:
+        """See `Where.ranks`: one for each GPU of a job."""
+        return self.gpus_per_run or 1
 
     def at_once(self, work: Work) -> int:
         """See `Where.at_once`."""

@@ -137,13 +137,23 @@ class _Process:
 
     def _carry_out(self) -> Ended:
         job = self._job
-        if self._wanted():
+        if job.ranks == 1 and self._wanted():
             return Ended("stopped")
         self._see_data()
+        self._see_device()
+        if job.ranks == 1:
+            return self._execute(job.place)
+        from hugbench.execution.together import on_all_ranks
+
+        return on_all_ranks(job.place.device.type, lambda ranks: self._execute(job.place.shared(ranks)))
+
+    def _execute(self, place: Place) -> Ended:
+        """On the first process, also where others take part; the outcome is for all."""
         from hugbench.execution.run import execute
 
-        self._see_device()
-        return Ended(execute(job.planned, job.evaluations, job.place, self._observe, self._pause))
+        if self._wanted():
+            return Ended("stopped")
+        return Ended(execute(self._job.planned, self._job.evaluations, place, self._observe, self._pause))
 
     def _see_data(self) -> None:
         """Make sure that this is the data folder that the driver saw."""

@@ -4,7 +4,7 @@ import pytest
 
 from hugbench.errors import UserError
 from hugbench.execution.processes import VARIABLES, Processes, processes, speaks
-from hugbench.execution.where import Local, Serial, executor
+from hugbench.execution.where import Local, Serial, Slurm, executor
 
 GIVEN = {
     "WORLD_SIZE": "8",
@@ -74,3 +74,7 @@ def test_the_executor_of_several_processes_is_serial(told, monkeypatch: pytest.M
     assert isinstance(executor(None), Serial)
     told(WORLD_SIZE=None)
     assert isinstance(executor(None), Local)
+
+
+def test_how_many_processes_train_a_run() -> None:
+    assert (Serial().ranks, Local().ranks, Slurm().ranks, Slurm(gpus_per_run=4).ranks) == (1, 1, 1, 4)

@@ -16,6 +16,7 @@ import torch
 
 from hugbench.errors import UserError
 from hugbench.execution import run as running
+from hugbench.execution import together
 from hugbench.execution.events import EpochDone, Notice, Printed
 from hugbench.execution.executors import slurm_job
 from hugbench.execution.executors.messages import Ended
@@ -24,6 +25,7 @@ from hugbench.execution.executors.slurm_job import RunJob, names_in, warning_sec
 from hugbench.execution.place import Place
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
+from hugbench.training.ranks import Ranks
 from tests.unit.finished import suite
 
 EPOCH = EpochDone("", 0, 1, 1.0, 0.5, 100.0, 1.0)
@@ -41,10 +43,15 @@ class Scene:
         self.requeues += 1
         sys.exit(-1)
 
-    def play(self, body: Body, requeue: Callable[..., None] | None = None) -> list[Message]:
-        self._monkeypatch.setattr(
-            running, "execute", lambda planned, evaluations, place, observe, pause: body(observe, pause)
-        )
+    def play(
+        self, body: Body, requeue: Callable[..., None] | None = None, seen: list[Place] | None = None
+    ) -> list[Message]:
+        def execute(planned, evaluations, place, observe, pause):
+            if seen is not None:
+                seen.append(place)
+            return body(observe, pause)
+
+        self._monkeypatch.setattr(running, "execute", execute)
         signal.signal(signal.SIGUSR2, requeue or self.requeue)
         begun = len(Inbox(self.job.mailbox).read())
         self.exit: object = None
@@ -226,26 +233,34 @@ def test_each_of_several_processes_gets_what_torchrun_would_give_it(scene, monke
     for name, value in told.items():
         monkeypatch.setenv(f"SUBMITIT_{name}", value)
     found: dict[str, str] = {}
+    others = Ranks(rank, 2, torch.device("cpu", 0))
+    places: list[Place] = []
+
+    def on_all_ranks(device: str, drive: Callable[[Ranks], Ended]) -> Ended:
+        assert device == "cpu"
+        found.update(os.environ)
+        return drive(others) if rank == 0 else Ended("stopped")
 
     def body(observe, pause) -> str:
         observe(EPOCH)
-        found.update(os.environ)
         return "done"
 
     def told_of_the_end(observe, pause) -> str:
         observe(EPOCH)
         signal.raise_signal(signal.SIGUSR2)
-        assert pause() is (rank == 0)
+        assert pause()
         return "stopped"
 
+    monkeypatch.setattr(together, "on_all_ranks", on_all_ranks)
     scene.job = replace(scene.job, ranks=2)
     said = scene.play(body)
     assert (found["RANK"], found["LOCAL_RANK"], found["WORLD_SIZE"]) == (str(rank), str(rank), "2")
     assert 20000 <= int(found["MASTER_PORT"]) <= 60000
     assert found["MASTER_ADDR"]
     assert [type(message) for message in said] == ([Begun, EpochDone, Ended] if rank == 0 else [])
-    scene.play(told_of_the_end)
+    scene.play(told_of_the_end, seen=places)
     assert scene.requeues == (1 if rank == 0 else 0)
+    assert [(place.ranks, place.device) for place in places] == [(others, others.device)] * (rank == 0)
 
 
 @pytest.mark.parametrize(("time", "seconds"), [(10, 5), (180, 90), (3600, 180), (4 * 3600, 600), (1e6, 600)])
