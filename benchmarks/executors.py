@@ -7,8 +7,7 @@
 - throughput: runs per second of small nets on digits with 1, 2 and 3 workers, while all of them are busy.
 - large: images per second of a ResNet-18 on 32x32, a worker of one thread for each processor against one
   process of as many threads.
-- memory: what a driver and 8 workers hold of a data set of 140 MiB, over what one process holds:
-  proportional set sizes of all, less those with the same runs on a data set of nearly nothing.
+- memory: what a driver and 8 workers hold of a data set of 141 MiB, over what one process holds.
 
 Ratios are taken within a round, in turns; medians and ranges over rounds.
 """
@@ -31,7 +30,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hugbench.data.cache import FOLDER, unnamed
 from hugbench.data.machine import available_cpus
+from hugbench.data.sources import load
 from hugbench.execution.control import Control
 from hugbench.execution.events import Event, RunDone
 from hugbench.execution.place import Place
@@ -40,6 +41,7 @@ from hugbench.execution.where import Local, Serial, Where
 from hugbench.registry import load_target
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
+from hugbench.suite.schema import DatasetSpec
 
 EXECUTORS: dict[str, Where] = {"serial": Serial(), "local": Local(workers=2)}
 """What `overhead` measures by name; an executor that an extra brings is added here."""
@@ -154,53 +156,98 @@ def hugbench(folder: Path, suite: str, workers: int, **extra: str) -> subprocess
     )
 
 
+HOLDER = """\
+import sys
+from pathlib import Path
+from hugbench.data import cache
+from hugbench.data.sources import load
+from hugbench.suite.schema import DatasetSpec
+root, *unnamed = sys.argv[1:]
+cache.inherit({Path(path): int(file) for path, file in zip(unnamed[::2], unnamed[1::2])})
+for name in ("little", "big"):
+    data = load(DatasetSpec(name=name), Path(root), notify=sys.exit)
+    print(name, flush=True)
+    input()
+"""
+
+
 def memory(folder: Path, workers: int) -> None:
-    """The data of one process and of many; where they are kept, and where the folder cannot be written."""
-    size = make_images(folder / "data" / "big", 3000)
-    make_images(folder / "data" / "little", 128)
-    cache, counts = folder / "data" / ".hugbench", (1, workers)
+    """The data in one process and in that one and many; kept, and where nothing can be written."""
+    size = make_images(folder / "big", 3000)
+    make_images(folder / "little", 128)
     print(f"{size / 2**20:.0f} MiB of images: what is held of them, MiB")
-    nothing = {count: resident(folder / f"little-{count}", "little", count) for count in counts}
     for where in ("kept in the data folder", "nowhere to be kept"):
-        if where == "nowhere to be kept":
+        cache = folder / FOLDER
+        if cache.exists():
             shutil.rmtree(cache)
             cache.touch()
-        total = {count: resident(folder / f"{where}-{count}", "big", count) for count in counts}
-        held = {count: total[count] - nothing[count] for count in counts}
-        words = ", ".join(f"{count}: {found / 2**20:.0f}" for count, found in held.items())
-        print(f"{where}: {words}; ratio {held[workers] / held[1]:.2f}")
+        alone, together = held(folder, 0), held(folder, workers)
+        words = f"1: {alone / 2**20:.0f}, 1 + {workers}: {together / 2**20:.0f}"
+        print(f"{where}: {words}; ratio {together / alone:.2f}")
 
 
-def resident(folder: Path, name: str, workers: int) -> float:
-    """Bytes, shared ones once, of a driver and its workers, all of which have used the data."""
-    seeds = ", ".join(map(str, range(workers)))
-    dataset = f"{name}, max_train: 64, max_test: 64"
-    suite = SUITE.format(dataset=dataset, backbone="test_resnet", epochs=1, seeds=seeds)
-    samples = []
-    process = hugbench(folder, suite, workers)
-    while process.poll() is None:
-        found = [proportional(pid) for pid in [process.pid, *children(process.pid)]]
-        if len(found) == (1 if workers == 1 else 1 + workers):
-            samples.append(sum(found))
-        time.sleep(0.5)
-    assert process.returncode == 0
-    return statistics.median(samples[-5:])
+def held(folder: Path, workers: int) -> int:
+    """Bytes of the large data set in this process, which loads it first, and in so many workers.
+
+    What is mapped of the file that holds it, shared pages once, and what is allocated while it is loaded.
+    """
+    load(DatasetSpec(name="little"), folder, notify=lambda text: None)
+    before = allocated(os.getpid())
+    data = load(DatasetSpec(name="big"), folder, notify=lambda text: None)
+    grown = allocated(os.getpid()) - before
+    files = unnamed()
+    shared = [str(word) for pair in files.items() for word in pair]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(folder), *shared],
+            pass_fds=list(files.values()),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(workers)
+    ]
+    for process in processes:
+        assert said(process) == "little"
+        grown -= allocated(process.pid)
+        answer(process)
+    for process in processes:
+        assert said(process) == "big"
+        grown += allocated(process.pid)
+    total = grown + sum(mapped(pid) for pid in (os.getpid(), *(process.pid for process in processes)))
+    for process in processes:
+        answer(process)
+        assert process.wait() == 0
+    assert len(data.train) > 0
+    return total
 
 
-def children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
-def proportional(pid: int) -> int:
-    """The proportional set size of a process, bytes; 0 for one that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+def answer(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def allocated(pid: int) -> int:
+    """Bytes of a process that are in no file."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+
+
+def mapped(pid: int) -> int:
+    """Bytes, in proportion, that a process has mapped of the large data set or of a file without a name."""
+    total, here = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            here = line.endswith("big.safetensors") or (line.endswith("(deleted)") and "/#" in line)
+        elif here and line.startswith("Pss:"):
+            total += 1024 * int(line.split()[1])
+    return total
 
 
 def make_images(folder: Path, count: int) -> int:
