@@ -32,7 +32,7 @@ LISTEN_SECONDS = 0.2
 BUSY_SECONDS = 30.0
 """After which it is asked again whether another driver has a job for a run that some process is at."""
 
-GOING_SECONDS = 5.0
+GOING_SECONDS = 10.0
 """For which the driver waits at its end until its last jobs, which have said all, are gone."""
 
 FALSE_STARTS = 3
@@ -250,7 +250,7 @@ class _Driver:
             return
         end = time.monotonic() + GOING_SECONDS
         while (live := self._live(self._over)) and time.monotonic() < end:
-            time.sleep(LISTEN_SECONDS)
+            time.sleep(self._cluster.pauses[0])
         self._ledger.close()
         if not live:
             self._ledger.discard(own)
