@@ -9,16 +9,26 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from hugbench import api
 from hugbench.execution.events import EpochDone, Event, Notice, RunStarted
+from hugbench.execution.executors.messages import Ended
+from hugbench.execution.executors.slurm_clusters import Shape
+from hugbench.execution.executors.slurm_files import Begun, Inbox, Mailbox
+from hugbench.execution.executors.slurm_here import Here
+from hugbench.execution.executors.slurm_job import RunJob
+from hugbench.execution.place import Place
 from hugbench.execution.where import Slurm
+from hugbench.suite.loader import load_suite
+from hugbench.suite.plan import make_plan
 from tests import fake_slurm
 from tests.e2e.conftest import command, environment
 from tests.e2e.test_cli import DEVICE
@@ -215,3 +225,21 @@ def test_ctrl_c_stops_what_runs_and_cancels_what_waits(
     assert [path.name for path in (results / "slurm").iterdir()] == [".lock"]
     api.run(folder / "suite.yaml", results=results, device=DEVICE[1], executor="serial")
     assert everything(results) == serial.results
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_job_train_a_run_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as many as processes; these compute on the CPU
+    plan = make_plan(load_suite(folder / "suite.yaml", settings=["recipe.epochs=2"], seeds=[0]))
+    results, box = folder / "together", Mailbox(folder / "messages" / "x.0", folder / "stop" / "x.0")
+    place = Place(folder / "data", results, torch.device("cpu"))
+    job = RunJob(plan.runs[0], plan.evaluations, place, box, tuple(sys.path), None, 900.0, 2)
+    here, inbox = Here(Slurm(slurm_cluster="local", time=900.0), 1), Inbox(box)
+    (started,) = here.submit([job], Shape(threads=1, cpus=1, gpus=2, at_once=1), folder / "submitit")
+    wait_for(lambda: not here.alive([started], folder))
+    said = inbox.read()
+    assert said[-1] == Ended("done"), said
+    assert sum(isinstance(message, Begun) for message in said) == 1
+    assert sum(isinstance(message, EpochDone) for message in said) == 2
+    (told,) = results.glob("runs/*/environment.json")
+    assert json.loads(told.read_text())["sessions"][-1]["ranks"] == 2

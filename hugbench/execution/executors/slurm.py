@@ -7,7 +7,6 @@ array holds, or has to be submitted again, waits for a driver.
 
 from __future__ import annotations
 
-import errno
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -53,18 +52,7 @@ def slurm(where: Where, work: Work, control: Control, observe: Observer) -> Tall
     if "%" in str(place.results):
         raise UserError("no % can be in the path of the results", where="--results", found=str(place.results))
     chosen = cluster(where, max(work.threads.values(), default=1))
-    try:
-        driver = _Driver(where, replace(work, place=place), chosen, control, observe)
-        return driver.run()
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
-            raise
-        raise UserError(
-            f"cannot be written ({error.strerror})",
-            where="--results",
-            found=str(place.results),
-            expected="room on the disk; what is finished is kept, the same command goes on from there",
-        ) from error
+    return _Driver(where, replace(work, place=place), chosen, control, observe).run()
 
 
 class _Driver:
@@ -139,7 +127,7 @@ class _Driver:
             case Ended():
                 self._end(attempt, message.result)
             case GaveUp():
-                self._lose(attempt, message.how, blame=True)
+                self._lose(attempt, message.how, blame=not attempt.got_on)
             case Trouble():
                 raise UserError(message.text) if message.user else HugbenchError(message.text)
             case event:

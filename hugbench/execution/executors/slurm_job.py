@@ -126,7 +126,7 @@ class _Process:
             ):
                 ended = self._carry_out()
         except Exception as error:
-            self._say(_trouble(error))
+            self._say(_last_words(error))
             raise
         finally:
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
@@ -227,7 +227,12 @@ class _Process:
             self._job.mailbox.say(message)
 
 
-def _trouble(error: Exception) -> Trouble:
+def _last_words(error: Exception) -> GaveUp | Trouble:
+    """What an error is to the driver: this job's alone if its processes lost each other, else everyone's."""
+    from hugbench.training.ranks import RankFailed
+
+    if isinstance(error, RankFailed):
+        return GaveUp(f"gave up: {error}")
     if isinstance(error, UserError):
         return Trouble(str(error), user=True)
     return Trouble(f"{type(error).__name__}: {error}", user=False)

@@ -115,8 +115,7 @@ class Submitter:
 
     def is_busy(self, planned: PlannedRun) -> bool:
         """Whether a process is at a run."""
-        with RunFolder(self._work.place.results, planned.run.run_id).lock() as free:
-            return not free
+        return RunFolder(self._work.place.results, planned.run.run_id).worker() is not None
 
     def _sorted(self, group: list[PlannedRun]) -> tuple[list[Attempt], list[PlannedRun], list[PlannedRun]]:
         """Runs that have a job already, those that another process is at, and those to submit."""

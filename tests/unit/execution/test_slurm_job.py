@@ -25,7 +25,7 @@ from hugbench.execution.executors.slurm_job import RunJob, names_in, warning_sec
 from hugbench.execution.place import Place
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
-from hugbench.training.ranks import Ranks
+from hugbench.training.ranks import RankFailed, Ranks
 from tests.unit.finished import suite
 
 EPOCH = EpochDone("", 0, 1, 1.0, 0.5, 100.0, 1.0)
@@ -208,6 +208,17 @@ def test_an_error_that_concerns_all_is_told(scene: Scene) -> None:
     with pytest.raises(ValueError, match="no such thing"):
         scene.play(body)
     assert Inbox(scene.job.mailbox).read()[-1] == Trouble("ValueError: no such thing", user=False)
+
+
+def test_processes_that_lose_each_other_are_one_jobs_trouble(scene: Scene) -> None:
+    def body(observe, pause) -> str:
+        raise RankFailed(1, "it ended without a word")
+
+    with pytest.raises(RankFailed):
+        scene.play(body)
+    said = Inbox(scene.job.mailbox).read()[-1]
+    assert isinstance(said, GaveUp)
+    assert "gave up: rank 1 failed" in said.how
 
 
 def test_what_is_printed_is_shown_and_stands_in_the_log(scene: Scene, capsys) -> None:
