@@ -115,17 +115,20 @@ class _Driver:
 
     def abandon(self) -> None:
         """End all tasks at once; what they were at goes on from its last checkpoint another time."""
-        if self._cluster.own or self._cluster.gone():
-            return
-        for task in self._out:
-            self._ray.cancel(task, force=True)
+        if self._is_reachable():
+            for task in self._out:
+                self._ray.cancel(task, force=True)
 
     def close(self) -> None:
         """Give back what was held here and on the cluster."""
         for out in self._out.values():
             out.lock.close()
-        if not self._cluster.own and not self._cluster.gone():
+        if self._is_reachable():
             self._ray.kill(self._desk)
+
+    def _is_reachable(self) -> bool:
+        """Whether there is a cluster that goes on without this driver, and that hears it."""
+        return not self._cluster.own and not self._cluster.gone() and not self._cluster.silent
 
     def _fits(self, planned: PlannedRun) -> bool:
         """Whether there is room for a run beside those that are out, or a place to wait for it."""
@@ -220,19 +223,21 @@ class _Driver:
     def _lose(self, out: _Out, error: Exception) -> None:
         """A worker is gone, or its node is: the run starts again."""
         errors = self._ray.exceptions
+        if isinstance(error, errors.LocalRayletDiedError):
+            raise _gone() from error
+        begun = out.planned.run.run_id in self._begun
         if isinstance(error, errors.OutOfMemoryError):
             how = "was ended by Ray, for the machine had no memory left"
         elif isinstance(error, errors.WorkerCrashedError):
             how = "was killed or crashed"
         else:
-            how = f"was lost with its node ({type(error).__name__})"
-        begun = out.planned.run.run_id in self._begun
+            self._schedule.lost(out.planned, f"was lost with its node ({type(error).__name__})", blame=False)
+            return
         if not begun:
             self._false_starts += 1
             if self._false_starts == FALSE_STARTS:
                 raise HugbenchError(f"Ray's workers do not come to their runs; the last {how}")
-        blame = begun and isinstance(error, errors.WorkerCrashedError | errors.OutOfMemoryError)
-        self._schedule.lost(out.planned, how, blame=blame)
+        self._schedule.lost(out.planned, how, blame=begun)
 
     def _look(self) -> None:
         """See now and then whether the cluster is there, and what it has.
@@ -244,9 +249,9 @@ class _Driver:
             return
         self._looked = time.monotonic()
         if self._cluster.gone():
-            raise HugbenchError(
-                "the Ray cluster has gone away; what is finished is kept, the same command goes on from there"
-            )
+            raise _gone()
+        if self._cluster.silent:
+            return
         self._room, _ = self._cluster.rooms()
         waiting = [out for out in self._out.values() if not self._cluster.has_room(out.cpus, out.gpus)]
         if waiting and not self._told_room:
@@ -261,3 +266,9 @@ class _Driver:
         for task, out in self._out.items():
             if out.planned.run.run_id not in self._begun:
                 self._ray.cancel(task)
+
+
+def _gone() -> HugbenchError:
+    return HugbenchError(
+        "the Ray cluster has gone away; what is finished is kept, the same command goes on from there"
+    )

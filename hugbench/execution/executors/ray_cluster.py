@@ -23,7 +23,7 @@ from hugbench.errors import HugbenchError, UserError
 from hugbench.execution.executors.claims import OWNER, claimed, sweep
 from hugbench.execution.where import RAY_ADDRESS, Ray
 
-CONNECT_SECONDS = 20.0
+CONNECT_SECONDS = 15.0
 """How long a cluster may take to answer."""
 
 GONE_SECONDS = 20.0
@@ -65,6 +65,7 @@ class Cluster:
     Attributes:
         ray: the library.
         own: whether it was started here.
+        silent: whether its head did not answer when `gone` asked last; whoever asks it more, waits.
     """
 
     def __init__(self, ray: ModuleType, own: bool) -> None:
@@ -72,7 +73,7 @@ class Cluster:
         context = ray.get_runtime_context()
         self._node = context.get_node_id()
         self._head = None if ray.util.client.ray.is_connected() else _split(context.gcs_address)
-        self._heard = time.monotonic()
+        self._heard, self.silent = time.monotonic(), False
 
     def rooms(self) -> tuple[Room, Room]:
         """Of all nodes that are alive, and of the largest."""
@@ -87,7 +88,8 @@ class Cluster:
 
     def gone(self) -> bool:
         """Whether there is no cluster any more. Ray itself would wait for it without an end."""
-        if self._head is not None and not _answers(self._head):
+        self.silent = self._head is not None and not _answers(self._head)
+        if self.silent:
             return time.monotonic() - self._heard > GONE_SECONDS
         self._heard = time.monotonic()
         try:
@@ -175,21 +177,26 @@ def _join(ray: ModuleType, address: str, option: str) -> None:
     head = _split(address.removeprefix("ray://")) if address != "auto" else None
     if head is not None and (reason := _refusal(head)):
         raise UserError(f"cannot be reached ({reason})", where=option, found=address, expected=expected)
-    try:
-        rehearsal = subprocess.run(
-            [sys.executable, "-c", _REHEARSAL, address],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=CONNECT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        told = f"does not answer as Ray does within {CONNECT_SECONDS:.0f} s"
-        raise UserError(told, where=option, found=address, expected=expected) from None
-    if rehearsal.returncode:
-        told = (rehearsal.stderr.strip().splitlines() or [f"exit code {rehearsal.returncode}"])[-1]
-        raise UserError(f"no Ray cluster ({told})", where=option, found=address, expected=expected)
+    if reason := _rehearse(address):
+        raise UserError(f"no Ray cluster ({reason})", where=option, found=address, expected=expected)
     ray.init(address, **_OPTIONS)
+
+
+def _rehearse(address: str) -> str | None:
+    """Connect in another process; why that fails, or None."""
+    command = [sys.executable, "-c", _REHEARSAL, address]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            told = process.communicate(timeout=CONNECT_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            told = process.communicate()[1] + b"\nnobody answers as Ray does within %.0f s" % CONNECT_SECONDS
+    if process.returncode == 0:
+        return None
+    lines = told.decode(errors="replace").strip().splitlines()
+    if any("InvalidAuthToken" in line for line in lines):
+        return "it asks for a token; RAY_AUTH_MODE and RAY_AUTH_TOKEN tell Ray of it"
+    return lines[-1] if lines else f"exit code {process.returncode}"
 
 
 def _same(cluster: Cluster, where: Ray) -> Cluster:

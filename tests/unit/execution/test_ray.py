@@ -372,7 +372,9 @@ def test_an_address_where_somebody_else_is(elsewhere) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with (
-            pytest.raises(UserError, match="does not answer as Ray does within 4 s"),
+            pytest.raises(
+                UserError, match=r"--ray-address: no Ray cluster .*nobody answers as Ray does within 4 s"
+            ),
             connected(Ray(ray_address=address), Needs(1, 0)),
         ):
             pass
