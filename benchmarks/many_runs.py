@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,8 @@ import pyarrow.parquet
 import yaml
 
 from hugbench import api
-from hugbench.results.store import RunFolder, Status
+from hugbench.results.status import Status
+from hugbench.results.store import RunFolder
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import Plan, PlannedRun
 
@@ -67,20 +67,20 @@ def finish(
     table = pyarrow.table({"index": np.arange(images), "target": targets, "prediction": predicted})
     parquet = io.BytesIO()
     pyarrow.parquet.write_table(table, parquet)
+    described = json.loads(json.dumps(planned.run.resolved()))
     files = {
+        home.specification: yaml.dump(described, Dumper=yaml.CSafeDumper, sort_keys=False).encode(),
         home.records_file(key): "".join(json.dumps(row) + "\n" for row in rows(planned, right)).encode(),
         home.predictions_file(key): parquet.getvalue(),
     }
     for path, content in files.items():
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    described = json.loads(json.dumps(planned.run.resolved()))
-    (home.path / "run.yaml").write_text(yaml.dump(described, Dumper=yaml.CSafeDumper, sort_keys=False))
     (home.path / "environment.json").write_text(json.dumps({"sessions": [{"device_name": "a processor"}]}))
     home.log.write_text("".join(json.dumps(line) + "\n" for line in log(epochs)))
     home.sealed(status, *files)
     status.evaluations.append(key)
-    (home.path / "status.json").write_text(json.dumps(asdict(status), indent=1) + "\n")
+    home.status_file.write_bytes(status.written())
 
 
 def log(epochs: int) -> Iterator[dict[str, float]]:
