@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,17 @@ from hugbench.execution.control import Control
 from hugbench.execution.events import Event, RunDone
 from hugbench.execution.place import Place
 from hugbench.execution.schedule import Work
-from hugbench.execution.where import Local, Serial, Where
+from hugbench.execution.where import Local, Ray, Serial, Where
 from hugbench.registry import load_target
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
 from hugbench.suite.schema import DatasetSpec
 
 EXECUTORS: dict[str, Where] = {"serial": Serial(), "local": Local(workers=2)}
-"""What `overhead` measures by name; an executor that an extra brings is added here."""
+"""What `overhead` measures by name; Ray where it is installed."""
+
+if find_spec("ray"):
+    EXECUTORS["ray"] = Ray(workers=2)
 
 RUNS, EMPTY = 16, 200
 """Of `throughput`, and of `overhead`."""
