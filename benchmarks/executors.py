@@ -53,6 +53,8 @@ if find_spec("ray"):
 RUNS, EMPTY = 16, 200
 """Of `throughput`, and of `overhead`."""
 
+SMALL = "digits, max_train: 320, max_test: 100"
+
 SUITE = """\
 criteria: [cross_entropy]
 baseline: cross_entropy
@@ -107,7 +109,7 @@ def throughput(folder: Path, repeats: int, workers: list[int]) -> None:
     rates: dict[int, list[float]] = {count: [] for count in workers}
     for number in range(repeats):
         for count in workers[number % len(workers) :] + workers[: number % len(workers)]:
-            runs = work(folder / f"{number}-{count}", RUNS, folder / "data", epochs=5)
+            runs = work(folder / f"{number}-{count}", RUNS, folder / "data", dataset=SMALL, epochs=5)
             rates[count].append(rate(Local(workers=count) if count > 1 else Serial(), runs, count))
     print(f"{'workers':8s} {'runs/s':>7s}   over one")
     for count in workers:
@@ -136,7 +138,7 @@ def large(folder: Path, repeats: int, cpus: int) -> None:
 
 def images_per_second(folder: Path, workers: int, threads: int) -> float:
     """Of all workers together, each at one run of as many epochs."""
-    dataset = "digits, image_size: 32, max_train: 640, max_test: 100"
+    dataset = "digits, image_size: 32, max_train: 192, max_test: 100"
     text = SUITE.format(
         dataset=dataset, backbone="resnet18", epochs=4, seeds=", ".join(map(str, range(workers)))
     )
