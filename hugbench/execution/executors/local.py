@@ -21,7 +21,7 @@ from hugbench.suite.plan import PlannedRun
 FALSE_STARTS = 3
 """How many workers in a row may end before they are ready."""
 
-PATIENCE = 1.0
+PATIENCE = 5.0
 """Seconds in which a worker that has hung up should be gone."""
 
 
@@ -141,12 +141,10 @@ class _Pool:
             case event:
                 self._observe(event)
 
-    def _show(self, worker: Worker) -> list[str]:
+    def _show(self, worker: Worker) -> None:
         """Tell what a worker has printed."""
-        lines = worker.printed()
-        for line in lines:
+        for line in worker.printed():
             self._observe(Printed(line))
-        return lines
 
     def _lose(self, worker: Worker) -> None:
         """A worker has died: its run starts again elsewhere."""
@@ -161,13 +159,13 @@ class _Pool:
             HugbenchError: it is one of several in a row that never were ready.
         """
         how = worker.end(PATIENCE)
-        last = self._show(worker)[-1:]
+        self._show(worker)
         self._workers.remove(worker)
         self._empty.append(worker.seat)
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts == FALSE_STARTS:
-                told = ": ".join([how, *last])
+                told = ": ".join([how, *worker.last_words])
                 raise HugbenchError(
                     f"worker processes do not start ({told}); `--executor serial` does without them"
                 )

@@ -41,6 +41,7 @@ class Worker:
         stopping: whether it was told to stop.
         connection: messages.
         output: descriptor of what it and whatever it calls print; None once that has ended.
+        last_words: the last line that it has printed, if it has.
 
     Raises:
         HugbenchError: no process can be started.
@@ -51,6 +52,7 @@ class Worker:
         self.planned: PlannedRun | None = None
         self.connection, theirs = Pipe()
         self._begun, self._rest = time.monotonic(), b""
+        self.last_words: list[str] = []
         visible = {} if seat.gpu is None else {"CUDA_VISIBLE_DEVICES": seat.gpu}
         try:
             self._process = subprocess.Popen(
@@ -109,7 +111,9 @@ class Worker:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if self.output is None or len(self._rest) > LONGEST_LINE:
             lines, self._rest = [*lines, self._rest], b""
-        return [text for line in lines if (text := plain(line.decode(errors="replace")))]
+        texts = [text for line in lines if (text := plain(line.decode(errors="replace")))]
+        self.last_words = [*self.last_words, *texts][-1:]
+        return texts
 
     def gone(self) -> bool:
         """Whether the process has ended, and nothing that it said is left to be heard.
