@@ -112,7 +112,8 @@ def train(
         with ranks.together():
             rows = _resume(learner, ranks.tell(stored))
             loop = _Loop(learner, images, recipe, seed, device, stage, ranks)
-        write_log(log, rows)
+        with ranks.led():
+            write_log(log, rows)
         while len(rows) < recipe.epochs:
             with ranks.together():
                 rows.append(loop.epoch(len(rows)))

@@ -381,6 +381,29 @@ def test_a_loss_that_is_not_finite_is_so_on_all_ranks(pair: Processes) -> None:
     assert first == second
 
 
+def logged(ranks: Ranks, log: Path) -> str:
+    recipe = Recipe(epochs=1, batch_size=16, lr=0.05)
+    try:
+        with ranks.training():
+            train(
+                classifier("cross_entropy"),
+                images(),
+                recipe,
+                seed=0,
+                device=ranks.device or CPU,
+                log=log if ranks.first else None,
+                ranks=ranks,
+            )
+    except (OSError, LedAway, RankFailed) as error:
+        return type(error).__name__
+    return "none"
+
+
+def test_a_log_that_cannot_be_written_is_the_first_rank_s_error(pair: Processes, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl" / "in the way").mkdir(parents=True)
+    assert pair(logged, tmp_path / "train.jsonl") == ["IsADirectoryError", "LedAway"]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @pytest.mark.parametrize("batch", [8, 9, 15, 64])
 def test_the_parts_make_a_batch(count: int, batch: int) -> None:
