@@ -524,8 +524,9 @@ def _carry_out(
 def _checked(run: Run) -> tuple[object, ...]:
     """What of a run `hugbench.execution.preparation.check` looks at."""
     stream = isinstance(run.protocol, ContinualSpec)
-    batch = run.recipe.batch_size, run.recipe.drop_last, run.seed if stream else None
-    return run.criterion, run.dataset, run.model, run.protocol, batch
+    recipe, seed = run.recipe, run.seed if stream else None
+    asked = recipe.batch_size, recipe.drop_last, recipe.augment.random_resized_crop is None
+    return run.criterion, run.dataset, run.model, run.protocol, asked, seed
 
 
 def _outcome(made: Plan, root: Path) -> Outcome:
