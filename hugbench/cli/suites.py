@@ -71,7 +71,9 @@ def run(
     ] = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Read every finished file again, not only those that have changed."),
+        typer.Option(
+            "--verify", help="Read every file of finished evaluations again, not only what has changed."
+        ),
     ] = False,
     array_size: Annotated[
         int | None, typer.Option(metavar="N", help="Slurm: jobs of an array at most.")
