@@ -321,8 +321,9 @@ def run(
             with its options; HUGBENCH_EXECUTOR or local by default.
         max_runs: take up at most so many of the runs that are not finished.
         time_limit: seconds after which all stops at the next checkpoint.
-        verify: read every finished file again; otherwise only those whose size or time of change is not
-            what it was when they were written, and the records, which are read anyway.
+        verify: read every file of the finished evaluations again; otherwise only those whose size or time
+            of change is not what it was when they were written, and the records, which are read anyway.
+            Weights are looked at where an evaluation needs them.
         observer: is called with every event of `hugbench.execution.events`.
 
     Raises:
@@ -498,6 +499,7 @@ def _carry_out(
     from hugbench.execution.device import find_device
     from hugbench.execution.place import Place
     from hugbench.execution.preparation import check
+    from hugbench.execution.run import try_again
     from hugbench.execution.schedule import Work
 
     own = None if ranks is None else ranks.device
@@ -510,6 +512,10 @@ def _carry_out(
     if place.device.type != "cpu":
         threads = {}
     chosen = pending[:max_runs]
+    references = {planned.reference.run_id for planned in chosen if planned.reference is not None}
+    for planned in chosen:
+        if planned.run.run_id in references:
+            try_again(planned, root)
     by_run = {p.run.run_id: threads.get(_checked(p.run), 1) for p in chosen}
     work = Work(tuple(chosen), made.evaluations, place, by_run)
     observer(SuiteStarted(made.suite, len(found), len(chosen), str(root), where.at_once(work)))

@@ -175,7 +175,7 @@ class _Work:
             return None
         if moment.experience != 0 and (reason := folder.damaged(status, file)):
             with folder.lock() as mine:
-                if mine:
+                if mine and folder.damaged(status := folder.status(), file):
                     folder.disown(status)
             raise CorruptFile(file, f"{reason}; the baseline is trained again by the same command")
         return self._classifier_at(run, moment, dataset)
@@ -225,11 +225,9 @@ class _Work:
 
     def _keep(self, status: Status, moment: Moment, classifier: Classifier) -> None:
         """Write the weights of a moment, and vouch for them before the checkpoint that lies behind it."""
-        self.folder.store(status, self._weights_of(moment), packed(classifier))
+        file = weights_file(self.folder, self.planned.run, moment)
+        self.folder.store(status, file, packed(classifier))
         self.folder.write_status(status)
-
-    def _weights_of(self, moment: Moment) -> Path:
-        return weights_file(self.folder, self.planned.run, moment)
 
     def _note(self, name: str, told: Any) -> None:
         """Write what the protocol says of the training beside the run's other files."""
@@ -241,8 +239,7 @@ class _Work:
         if status.state == "failed" or status.error:
             if status.error == DAMAGED:
                 self._notify(f"{self.folder.run_id}: {DAMAGED}; the run is redone")
-            trained = status.state == "failed" and not self._damaged_weights(status, self.planned.run.moments)
-            status.state, status.error = "trained" if trained else "pending", None
+            _forgive(status, folder, self.planned.run)
         for question in self.asked:
             finished = question.key in status.evaluations
             if finished and (reason := folder.damaged_evaluation(status, question.key)):
@@ -250,15 +247,12 @@ class _Work:
                 status.evaluations.remove(question.key)
                 status.took.pop(question.key, None)
         needed = {question.moment for question in self.asked if question.key not in status.evaluations}
-        if status.state == "trained" and (reason := self._damaged_weights(status, needed)):
+        if status.state == "trained" and (
+            reason := _damaged_weights(status, folder, self.planned.run, needed)
+        ):
             self._notify(f"{folder.run_id}: {reason}; the model is trained again, and evaluated")
             status.state, status.evaluations, status.took = "pending", [], {}
         return status
-
-    def _damaged_weights(self, status: Status, moments: Iterable[Moment]) -> str | None:
-        """What is wrong with the weights of moments, the first thing, or None; the untrained have none."""
-        files = sorted(self._weights_of(moment) for moment in moments if moment.experience != 0)
-        return next((reason for file in files if (reason := self.folder.damaged(status, file))), None)
 
     def _first_epoch(self, status: Status) -> int:
         """The epoch to go on with; a checkpoint that is damaged, or what was kept before it, is removed."""
@@ -268,7 +262,7 @@ class _Work:
         try:
             epochs = read_epoch(checkpoint)
             behind = [moment for moment in self.planned.run.moments if self._is_behind(moment, epochs)]
-            if reason := self._damaged_weights(status, behind):
+            if reason := _damaged_weights(status, self.folder, self.planned.run, behind):
                 raise CorruptFile(self.folder.path, reason)
         except CorruptFile as error:
             self._notify(f"{error}; training starts over")
@@ -335,6 +329,32 @@ class _Work:
 def weights_file(folder: RunFolder, run: Run, moment: Moment) -> Path:
     """The file of a moment's weights; those of the end are the run's model."""
     return folder.model if moment == run.moments[-1] else folder.snapshot(moment)
+
+
+def try_again(planned: PlannedRun, results: Path) -> None:
+    """A run that failed is about to be tried again: until then it is what is there of it, and no failure.
+
+    Otherwise whoever looks at it as a paired baseline takes it that there will be none.
+    """
+    folder = RunFolder(results, planned.run.run_id)
+    if folder.status().state != "failed":
+        return
+    with folder.lock() as mine:
+        if mine and (status := folder.status()).state == "failed":
+            _forgive(status, folder, planned.run)
+            folder.write_status(status)
+
+
+def _forgive(status: Status, folder: RunFolder, run: Run) -> None:
+    """Make a run that failed, or whose status is damaged, one that goes on from what is there of it."""
+    trained = status.state == "failed" and not _damaged_weights(status, folder, run, run.moments)
+    status.state, status.error = "trained" if trained else "pending", None
+
+
+def _damaged_weights(status: Status, folder: RunFolder, run: Run, moments: Iterable[Moment]) -> str | None:
+    """What is wrong with the weights of moments, the first thing, or None; the untrained have none."""
+    files = sorted(weights_file(folder, run, moment) for moment in moments if moment.experience != 0)
+    return next((reason for file in files if (reason := folder.damaged(status, file))), None)
 
 
 def _lists(value: Any) -> Any:

@@ -10,7 +10,9 @@ import torch
 
 from hugbench import api, registry
 from hugbench.errors import UserError
+from hugbench.execution.events import RunStarted
 from hugbench.execution.run import Place, execute
+from hugbench.results import order
 from hugbench.results.store import RunFolder
 from hugbench.suite.plan import PlannedRun
 
@@ -164,6 +166,36 @@ def test_a_baseline_that_failed_is_no_reference(planted: Path) -> None:
     assert len(outcome.failed) == 2
     hug = next(arm for arm in outcome.comparison.groups[0].arms if arm.criterion == "hug")
     assert set(hug.values.values()) == {-1.0}
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_baseline_that_failed_last_time_is_waited_for(
+    planted: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
+    suite, results = write(planted, **{"seeds: [0, 1]": "seeds: [0]"}), planted / "results"
+    baseline, hug = api.plan(suite, results=results).plan.runs
+    api.run(suite, results=results, data=planted / "data", device="cpu")
+    rows = api.records(suite, results=results)
+    for planned in (baseline, hug):
+        folder = RunFolder(results, planned.run.run_id)
+        status = folder.status()
+        status.evaluations = []
+        if planned is baseline:
+            status.state, status.error = "failed", "OutOfMemoryError: other runs were at the GPU"
+            if not trained:
+                folder.model.unlink()
+        folder.write_status(status)
+    monkeypatch.setattr(order, "longest_first", lambda runs: runs[::-1])  # as on several workers
+    started: list[str] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, RunStarted):
+            started.append(event.run_id)
+
+    outcome = api.run(suite, results=results, data=planted / "data", device="cpu", observer=observe)
+    assert not outcome.failed
+    assert started == ([] if trained else [baseline.run.run_id])
+    assert api.records(suite, results=results) == rows
 
 
 def test_a_moment_that_the_baseline_never_had_has_no_reference(planted: Path) -> None:
