@@ -182,8 +182,17 @@ def _differing(runs: Iterable[Measured], sections: Sequence[str]) -> dict[str, l
     return {
         name: list(found.values())
         for name, found in values.items()
-        if len(found) > 1 and name not in _UNTRAINED and not name.endswith(".changed")
+        if (len(found) > 1 or _off_elsewhere(name, values))
+        and name not in _UNTRAINED
+        and not name.endswith(".changed")
     }
+
+
+def _off_elsewhere(name: str, values: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether a field is of a block, such as class weights, that is null in another specification."""
+    parts = name.split(".")
+    blocks = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return any(repr(None) in values.get(block, ()) for block in blocks)
 
 
 def _flat(value: Any, name: str) -> Iterable[tuple[str, Any]]:

@@ -112,6 +112,15 @@ def test_criterion_and_recipe_set_labels_apart() -> None:
     assert "recipe.lr (0.1, 0.3): a difference is not the criterion's alone" in notes[0]
 
 
+def test_a_block_that_is_null_elsewhere_sets_labels_apart() -> None:
+    weights = {"kind": "inverse", "after": 0.5}
+    sides = [run(changed("recipe.class_weights", None), 0), run(changed("recipe.class_weights", weights), 1)]
+    (runs,), notes = told_apart([*sides, run(SPECIFICATION, 2)])
+    told = "hug(recipe.class_weights.kind=inverse, recipe.class_weights.after=0.5)"
+    assert [found.label for found in runs] == ["hug", told, "hug"]
+    assert "recipe.class_weights.kind (inverse)" in notes[0]
+
+
 def test_what_leaves_the_model_alone_or_is_absent_is_no_difference() -> None:
     others = [
         changed("recipe.snapshot_every", 1),
