@@ -64,7 +64,7 @@ class Chaos:
     def run(self) -> list[str]:
         """All of it; what is wrong, which is nothing."""
         try:
-            self._undisturbed()
+            undisturbed = self._undisturbed()
             begun = time.monotonic()
             deck = self._deck()
             while deck and not self.problems:
@@ -73,10 +73,12 @@ class Chaos:
                     self.problems.append(f"not done after {self.form.minutes} minutes, left: {deck}")
             self._settle()
             self.seconds["disturbed"] = time.monotonic() - begun
+            if undisturbed.process.wait() != 0:
+                raise RuntimeError(undisturbed.output.read_text(errors="replace"))
             found = problems(self.later, self.ground.results, self.expected, self.data, self.mark)
             self.problems += found
         finally:
-            for driver in self.drivers:
+            for driver in self.all:
                 driver.send(signal.SIGKILL)
                 driver.process.wait()
             self.ground.make_room([])
@@ -84,16 +86,22 @@ class Chaos:
             self.log.close()
         return self.problems
 
-    def _undisturbed(self) -> None:
-        """The same, with a later question, in peace; how long the start takes here says what patience is."""
+    def _undisturbed(self) -> Driver:
+        """Start the same, with a later question, in peace: on a disk, with data and a clock of its own.
+
+        How long the start takes says what patience is. The long form lets it end before anything else begins.
+        """
         begun = time.monotonic()
-        driver = self._start(self.later, "--executor", "serial", results=self.expected)
+        data = self.folder / "undisturbed-data"
+        images(data, self.form.images)
+        driver = self._start(self.later, "--executor", "serial", data=data, results=self.expected)
         while driver.alive and not any(self.expected.glob("runs/*/train.jsonl")):
             time.sleep(0.05)
         self.patience = max(PATIENCE, 3 * (time.monotonic() - begun))
-        if driver.process.wait() != 0:
-            raise RuntimeError(driver.output.read_text(errors="replace"))
-        self.seconds["undisturbed"] = time.monotonic() - begun
+        if self.form.rounds > 1:
+            driver.process.wait()
+            self.seconds["undisturbed"] = time.monotonic() - begun
+        return driver
 
     def _deck(self) -> list[str]:
         """Names of what happens, in the order in which it does."""
@@ -132,14 +140,18 @@ class Chaos:
         if done and deck:
             self._reopen()
 
-    def _start(self, suite: Path, *options: str, results: Path | None = None) -> Driver:
+    def _start(
+        self, suite: Path, *options: str, data: Path | None = None, results: Path | None = None
+    ) -> Driver:
+        """A driver; without folders of its own it is one that is disturbed."""
         output = self.folder / f"output-{len(self.all):03}.txt"
-        disturbed = results is None
-        arguments = ["run", suite, "--data", self.data, "--results", results or self.ground.results]
+        arguments = ["run", suite, "--data", data or self.data, "--results", results or self.ground.results]
         arguments += [*options, "--device", "cpu"]
-        if disturbed:
+        if results is None:
             arguments += ["--executor", "local", "--workers", "2"]
-        driver = start(arguments, output, self.mark, self.clock if disturbed else None)
+            driver = start(arguments, output, self.mark, self.clock)
+        else:
+            driver = start(arguments, output, f"{self.mark}-in-peace")
         self.all.append(driver)
         return driver
 
