@@ -7,25 +7,21 @@ and it goes on from the checkpoint. A job that could store nothing in all of its
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from hugbench.errors import UserError
 from hugbench.execution.events import EpochDone, Evaluated, Event, Notice, Printed
 from hugbench.execution.executors.messages import Ended
-from hugbench.execution.executors.process import LONGEST_LINE, plain
+from hugbench.execution.executors.printing import shown
 from hugbench.execution.executors.slurm_files import Begun, GaveUp, Mailbox, Message, Trouble
-from hugbench.execution.place import Place
+from hugbench.execution.place import Place, names_in
 from hugbench.suite.plan import PlannedRun
 from hugbench.suite.plugins import EvaluationSpec
 
@@ -81,13 +77,6 @@ class RunJob:
         return DelayedSubmission(self)
 
 
-def names_in(data: Path) -> tuple[str, ...] | None:
-    """The names in a data folder but for hidden ones; None if it is not there."""
-    if not data.is_dir():
-        return None
-    return tuple(sorted(path.name for path in data.iterdir() if not path.name.startswith(".")))
-
-
 def _join(ranks: int) -> int:
     """The rank of this process; of several, each gets the environment that torchrun would give it."""
     if ranks == 1:
@@ -120,10 +109,7 @@ class _Process:
         signal.signal(signal.SIGUSR2, self._end_is_near)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         try:
-            with (
-                redirect_stdout(_Lines(sys.stdout, self._say)),
-                redirect_stderr(_Lines(sys.stderr, self._say)),
-            ):
+            with shown(self._show, logged=True):
                 ended = self._carry_out()
         except Exception as error:
             self._say(_last_words(error))
@@ -222,6 +208,9 @@ class _Process:
             self._say(Ended("stopped"))
         sys.exit(1)
 
+    def _show(self, line: str) -> None:
+        self._say(Printed(line))
+
     def _say(self, message: Message) -> None:
         if self._speaks:
             self._job.mailbox.say(message)
@@ -236,26 +225,3 @@ def _last_words(error: Exception) -> GaveUp | Trouble:
     if isinstance(error, UserError):
         return Trouble(str(error), user=True)
     return Trouble(f"{type(error).__name__}: {error}", user=False)
-
-
-class _Lines(io.TextIOBase):
-    """An output that goes to the job's log, and by whole lines to the driver as well."""
-
-    def __init__(self, log: TextIO, say: Callable[[Message], None]) -> None:
-        self._log, self._say, self._rest = log, say, ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self._log.write(text)
-        *lines, self._rest = (self._rest + text).split("\n")
-        if len(self._rest) > LONGEST_LINE:
-            lines, self._rest = [*lines, self._rest], ""
-        for line in filter(None, map(plain, lines)):
-            with suppress(OSError):
-                self._say(Printed(line))
-        return len(text)
-
-    def flush(self) -> None:
-        self._log.flush()

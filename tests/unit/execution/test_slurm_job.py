@@ -21,8 +21,8 @@ from hugbench.execution.events import EpochDone, Notice, Printed
 from hugbench.execution.executors import slurm_job
 from hugbench.execution.executors.messages import Ended
 from hugbench.execution.executors.slurm_files import Begun, GaveUp, Inbox, Mailbox, Message, Trouble
-from hugbench.execution.executors.slurm_job import RunJob, names_in, warning_seconds
-from hugbench.execution.place import Place
+from hugbench.execution.executors.slurm_job import RunJob, warning_seconds
+from hugbench.execution.place import Place, names_in
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
 from hugbench.training.ranks import RankFailed, Ranks
