@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from types import FrameType
@@ -33,6 +34,9 @@ LOOK_SECONDS = 1.0
 
 LEAVE_SECONDS = 30.0
 """How long before its end, at most, a job that came to no checkpoint has itself requeued."""
+
+ENDING_SECONDS = 5.0
+"""After which a process of a job, whose run is over, ends whatever its threads are at."""
 
 
 def warning_seconds(time: float) -> float:
@@ -67,8 +71,12 @@ class RunJob:
     def __call__(self) -> None:
         """Carry the run out, and say so in the mailbox."""
         sys.path[:] = self.path
-        rank = _join(self.ranks)
-        _Process(self, rank == 0).work()
+        rank, code = _join(self.ranks), 1
+        try:
+            _Process(self, rank == 0).work()
+            code = 0
+        finally:
+            _end_soon(code)
 
     def checkpoint(self) -> DelayedSubmission:
         """What submitit starts once the job is requeued: the same. What a run needs lies in its folder."""
@@ -86,6 +94,13 @@ def _join(ranks: int) -> int:
     joined = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     rank: int = joined.rank
     return rank
+
+
+def _end_soon(code: int) -> None:
+    """See that this process ends: Python waits for threads, and a loss may have left some that do not."""
+    timer = threading.Timer(ENDING_SECONDS, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 class _Process:
