@@ -36,7 +36,7 @@ def compare(
     ] = RESULTS,
     smoke: Smoke = False,
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A criterion.  [default: the suite's]")
+        str | None, typer.Option(metavar="NAME", help="A criterion.", show_default="the suite's")
     ] = None,
     evaluations: Annotated[
         list[str], typer.Option("--evaluation", metavar="NAME", help="These only. Repeatable.")
@@ -53,7 +53,8 @@ def compare(
         typer.Option(
             metavar="POINTS",
             help="Differences up to this are as good as none: percentage points for all fractions, or "
-            "METRIC=VALUE in the metric's own unit; 0: no test of equality. Repeatable.  [default: 0.5]",
+            "METRIC=VALUE in the metric's own unit; 0: no test of equality. Repeatable.",
+            show_default="0.5",
         ),
     ] = NO_LIST,
     bootstrap: Annotated[

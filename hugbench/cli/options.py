@@ -26,8 +26,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="The data folder.  [default: HUGBENCH_DATA, or data]",
-        show_default=False,
+        help="The data folder.",
+        show_default="HUGBENCH_DATA, or data",
     ),
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="The results folder.")]
@@ -40,8 +40,8 @@ AtATime = Annotated[
     typer.Option(
         "--workers",
         metavar="N",
-        help="Runs at a time, for the estimate.  [default: as many as are under way, or 1]",
-        show_default=False,
+        help="Runs at a time, for the estimate.",
+        show_default="as many as are under way, or 1",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -22,8 +22,8 @@ def freeze(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The file to write.  [default: baselines/reference/SUITE.jsonl]",
-            show_default=False,
+            help="The file to write.",
+            show_default="baselines/reference/SUITE.jsonl",
         ),
     ] = None,
     everything: Annotated[
@@ -67,8 +67,8 @@ def check(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The reference.  [default: baselines/reference/SUITE.jsonl]",
-            show_default=False,
+            help="The reference.",
+            show_default="baselines/reference/SUITE.jsonl",
         ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there, too.")] = None,
@@ -118,7 +118,7 @@ def _write_junit(report: object, file: Path) -> None:
 
 
 def published(
-    dataset: Annotated[str | None, typer.Argument(help="A data set.  [default: all]")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="A data set.", show_default="all")] = None,
     as_json: Json = False,
 ) -> None:
     """Show numbers from papers, each with its source; `compare --published` shows them beside one's own."""

@@ -32,14 +32,16 @@ def report(
     smoke: Smoke = False,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="NAME", help="html, md or tex.  [default: --out's suffix, or html]"),
+        typer.Option(
+            "--format", metavar="NAME", help="html, md or tex.", show_default="--out's suffix, or html"
+        ),
     ] = None,
     out: Annotated[
         str | None,  # a Path would lose the slash at the end of a folder
         typer.Option(
             metavar="FILE",
-            help="A file, or a folder for it.  [default: RESULTS/suites/SUITE]",
-            show_default=False,
+            help="A file, or a folder for it.",
+            show_default="RESULTS/suites/SUITE",
         ),
     ] = None,
     delta: Annotated[

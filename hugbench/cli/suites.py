@@ -24,6 +24,9 @@ from hugbench.cli.options import (
 )
 from hugbench.cli.output import interruptible, kept_for_json, print_json, progress
 
+WHERE = "Where runs happen"
+"""The heading above the options of executors."""
+
 
 def run(
     suite: SuiteName,
@@ -38,19 +41,6 @@ def run(
         list[str],
         typer.Option(metavar="NAME", help="Log to tensorboard, wandb or mlflow as well. Repeatable."),
     ] = NO_LIST,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Where runs happen: local (several processes), serial, ray or slurm.  "
-            "[default: HUGBENCH_EXECUTOR, or local]",
-            show_default=False,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Runs at a time. Local: a process for each GPU, or as many as pay."),
-    ] = None,
     max_runs: Annotated[
         int | None, typer.Option(metavar="N", help="Take up at most N runs, then end.")
     ] = None,
@@ -58,25 +48,69 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Stop at the next checkpoint after so long: 90, 90s, 30m, 12h."),
     ] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Ray: of a running cluster, or auto.")
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None, typer.Option(metavar="N", help="Ray, Slurm: GPUs of a run; for Ray a fraction, too.")
-    ] = None,
-    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: where jobs run.")] = None,
-    time: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Slurm: longest time of a job, which then goes on anew."),
-    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
             "--verify", help="Read every file of finished evaluations again, not only what has changed."
         ),
     ] = False,
+    as_json: Json = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="local (several processes), serial (this one), ray or slurm.",
+            show_default="HUGBENCH_EXECUTOR, or local",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Local, Ray, Slurm: runs at a time.",
+            show_default="local: one for each GPU, or as many as pay; ray: as have room; slurm: 256",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Ray, Slurm: GPUs of a run; for Ray a fraction, too.",
+            show_default="1 on GPUs",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Ray: of a running cluster (HOST:PORT), auto, or local, which starts one for this suite.",
+            show_default="RAY_ADDRESS, or local",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Slurm: where jobs run.", rich_help_panel=WHERE)
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Slurm: longest time of a job, which is then requeued and goes on.",
+            show_default="4h",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     array_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Slurm: jobs of an array at most.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Slurm: jobs of an array at most.",
+            show_default="1000",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     sbatch: Annotated[
         list[str],
@@ -84,12 +118,18 @@ def run(
             metavar="NAME=VALUE",
             help="Slurm: a further parameter of sbatch, e.g. account=me, mem=32GB, setup='module load cuda'. "
             "Repeatable.",
+            rich_help_panel=WHERE,
         ),
     ] = NO_LIST,
     slurm_cluster: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Slurm: slurm, or local to try it out on this machine.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Slurm: slurm, or local to try it out on this machine.",
+            show_default="slurm",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite and compare every criterion with the baseline."""
     from rich.console import Console

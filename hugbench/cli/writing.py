@@ -19,8 +19,8 @@ def corrupt(
         typer.Option(
             "--kinds",
             metavar="FOG,SNOW",
-            help="Which corruptions.  [default: the 15 of CIFAR-C]",
-            show_default=False,
+            help="Which corruptions.",
+            show_default="the 15 of CIFAR-C",
         ),
     ] = None,
     severities: Annotated[
@@ -30,9 +30,7 @@ def corrupt(
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
     frost_dir: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Photographs of frost.  [default: textures of its own]", show_default=False
-        ),
+        typer.Option(metavar="DIR", help="Photographs of frost.", show_default="textures of its own"),
     ] = None,
     data: Data = None,
     image_size: Annotated[

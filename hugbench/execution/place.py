@@ -27,3 +27,10 @@ class Place:
     def shared(self, ranks: Ranks) -> Place:
         """The same place for runs that all `ranks` train together, on this one's device."""
         return replace(self, device=ranks.device or self.device, ranks=ranks)
+
+
+def names_in(data: Path) -> tuple[str, ...] | None:
+    """The names in a data folder but for hidden ones, by which it is known elsewhere; None without one."""
+    if not data.is_dir():
+        return None
+    return tuple(sorted(path.name for path in data.iterdir() if not path.name.startswith(".")))

@@ -113,7 +113,9 @@ class Slurm(Where):
     name = "slurm"
     target = "hugbench.execution.executors.slurm:slurm"
 
-    partition: str | None = Field(None, description="Slurm's partition; null: its default")
+    partition: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Slurm's partition; null: its default"
+    )
     time: Positive = Field(
         4 * 3600.0, description="seconds that a job may take; then it is requeued and goes on"
     )
@@ -155,7 +157,8 @@ def executor(name: str | None, options: Mapping[str, Any] | None = None) -> Wher
     """
     where = "HUGBENCH_EXECUTOR" if name is None else "--executor"
     usual = Local.name if processes().count == 1 else Serial.name
-    name = name or os.environ.get("HUGBENCH_EXECUTOR") or usual
+    if name is None:
+        name = os.environ.get("HUGBENCH_EXECUTOR") or usual
     if name not in EXECUTORS:
         raise UserError(
             "unknown executor",
@@ -172,7 +175,6 @@ def executor(name: str | None, options: Mapping[str, Any] | None = None) -> Wher
             raise UserError(
                 f"is no option of --executor {name}",
                 where=f"--{key.replace('_', '-')}",
-                found=given[key],
                 expected=f"--executor {' or '.join(takers)}" if takers else None,
             )
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hugbench.errors import HugbenchError
 from hugbench.execution.executors.messages import FromWorker, Setup, ToWorker
+from hugbench.execution.executors.printing import LONGEST_LINE, plain
 from hugbench.execution.executors.seats import Seat
 
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 600.0
 """Seconds after which a worker that is not ready is stuck, for one on a file system that hangs."""
-
-LONGEST_LINE = 8192
-"""Bytes without an end of line after which one is put in: progress bars have none."""
-
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)?|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Worker:
@@ -139,8 +134,3 @@ class Worker:
         code = self._process.wait()
         self.connection.close()
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def plain(line: str) -> str:
-    """A line as text; of what overwrote itself the last."""
-    return _ESCAPES.sub("", line.rstrip().rpartition("\r")[2])

@@ -17,8 +17,8 @@ from hugbench.execution.events import Notice, Observer
 from hugbench.execution.executors.claims import claimed, sweep
 from hugbench.execution.executors.parcels import Parcel, pack, pack_weights
 from hugbench.execution.executors.ray_cluster import Needs, Room
-from hugbench.execution.executors.ray_worker import Order, names_in
-from hugbench.execution.place import Place
+from hugbench.execution.executors.ray_worker import Order
+from hugbench.execution.place import Place, names_in
 from hugbench.execution.preparation import dataset_of
 from hugbench.execution.schedule import Work
 from hugbench.execution.where import Ray

@@ -5,14 +5,12 @@ Nothing here imports torch before the process has the driver's environment of th
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import platform
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +19,9 @@ from hugbench import __version__
 from hugbench.errors import HugbenchError, UserError
 from hugbench.execution.events import Event, Printed
 from hugbench.execution.executors.parcels import Parcel, pack, unpack
+from hugbench.execution.executors.printing import shown
 from hugbench.execution.executors.ray_desk import Begun, Line
-from hugbench.execution.place import Place
+from hugbench.execution.place import Place, names_in
 from hugbench.execution.schedule import Result
 from hugbench.results.store import RunFolder
 from hugbench.suite.plan import PlannedRun
@@ -79,13 +78,6 @@ def thread_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
 
 
-def names_in(data: Path) -> tuple[str, ...] | None:
-    """What lies in the data folder but for hidden things; None if it is not there."""
-    if not data.is_dir():
-        return None
-    return tuple(sorted(path.name for path in data.iterdir() if not path.name.startswith(".")))
-
-
 def attempt(
     threads: Mapping[str, str], order: bytes, parcels: Mapping[str, Parcel] | None, desk: Any
 ) -> Attempt:
@@ -101,9 +93,8 @@ def attempt(
         del os.environ[name]
     os.environ.update(threads)
     line = Line(desk)
-    lines = _Lines(line.say)
     try:
-        with line, redirect_stdout(lines), redirect_stderr(lines):
+        with line, shown(lambda text: line.say(Printed(text))):
             ended = _carry_out(pickle.loads(order), parcels, line)
     except Exception as error:
         ended = Attempt("raised", error=_portable(error))
@@ -188,23 +179,6 @@ def _see_data(order: Order) -> None:
         found=str(order.place.data),
         expected="the same folder under the same path on every node",
     )
-
-
-class _Lines(io.TextIOBase):
-    """What a run prints: whole lines, for the driver to show."""
-
-    def __init__(self, say: Callable[[Printed], None]) -> None:
-        self._say, self._rest = say, ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            if line.strip():
-                self._say(Printed(line))
-        return len(text)
 
 
 def _portable(error: Exception) -> Exception:

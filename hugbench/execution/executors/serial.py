@@ -19,5 +19,12 @@ def serial(where: Where, work: Work, control: Control, observe: Observer) -> Tal
         if planned is None:
             time.sleep(POLL_SECONDS)
             continue
-        schedule.settle(planned, execute(planned, work.evaluations, work.place, observe, control.stopping))
+        try:
+            result = execute(planned, work.evaluations, work.place, observe, control.stopping)
+        except SystemExit as error:  # of a loss: elsewhere it would cost its worker
+            if work.place.ranks is not None:
+                raise
+            schedule.lost(planned, f"was ended by sys.exit({error.code!r})")
+            continue
+        schedule.settle(planned, result)
     return schedule.tally

@@ -7,25 +7,22 @@ and it goes on from the checkpoint. A job that could store nothing in all of its
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from hugbench.errors import UserError
 from hugbench.execution.events import EpochDone, Evaluated, Event, Notice, Printed
 from hugbench.execution.executors.messages import Ended
-from hugbench.execution.executors.process import LONGEST_LINE, plain
+from hugbench.execution.executors.printing import shown
 from hugbench.execution.executors.slurm_files import Begun, GaveUp, Mailbox, Message, Trouble
-from hugbench.execution.place import Place
+from hugbench.execution.place import Place, names_in
 from hugbench.suite.plan import PlannedRun
 from hugbench.suite.plugins import EvaluationSpec
 
@@ -37,6 +34,9 @@ LOOK_SECONDS = 1.0
 
 LEAVE_SECONDS = 30.0
 """How long before its end, at most, a job that came to no checkpoint has itself requeued."""
+
+ENDING_SECONDS = 5.0
+"""After which a process of a job, whose run is over, ends whatever its threads are at."""
 
 
 def warning_seconds(time: float) -> float:
@@ -71,21 +71,18 @@ class RunJob:
     def __call__(self) -> None:
         """Carry the run out, and say so in the mailbox."""
         sys.path[:] = self.path
-        rank = _join(self.ranks)
-        _Process(self, rank == 0).work()
+        rank, code = _join(self.ranks), 1
+        try:
+            _Process(self, rank == 0).work()
+            code = 0
+        finally:
+            _end_soon(code)
 
     def checkpoint(self) -> DelayedSubmission:
         """What submitit starts once the job is requeued: the same. What a run needs lies in its folder."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
-
-
-def names_in(data: Path) -> tuple[str, ...] | None:
-    """The names in a data folder but for hidden ones; None if it is not there."""
-    if not data.is_dir():
-        return None
-    return tuple(sorted(path.name for path in data.iterdir() if not path.name.startswith(".")))
 
 
 def _join(ranks: int) -> int:
@@ -97,6 +94,13 @@ def _join(ranks: int) -> int:
     joined = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     rank: int = joined.rank
     return rank
+
+
+def _end_soon(code: int) -> None:
+    """See that this process ends: Python waits for threads, and a loss may have left some that do not."""
+    timer = threading.Timer(ENDING_SECONDS, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 class _Process:
@@ -120,10 +124,7 @@ class _Process:
         signal.signal(signal.SIGUSR2, self._end_is_near)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         try:
-            with (
-                redirect_stdout(_Lines(sys.stdout, self._say)),
-                redirect_stderr(_Lines(sys.stderr, self._say)),
-            ):
+            with shown(self._show, logged=True):
                 ended = self._carry_out()
         except Exception as error:
             self._say(_last_words(error))
@@ -222,6 +223,9 @@ class _Process:
             self._say(Ended("stopped"))
         sys.exit(1)
 
+    def _show(self, line: str) -> None:
+        self._say(Printed(line))
+
     def _say(self, message: Message) -> None:
         if self._speaks:
             self._job.mailbox.say(message)
@@ -236,26 +240,3 @@ def _last_words(error: Exception) -> GaveUp | Trouble:
     if isinstance(error, UserError):
         return Trouble(str(error), user=True)
     return Trouble(f"{type(error).__name__}: {error}", user=False)
-
-
-class _Lines(io.TextIOBase):
-    """An output that goes to the job's log, and by whole lines to the driver as well."""
-
-    def __init__(self, log: TextIO, say: Callable[[Message], None]) -> None:
-        self._log, self._say, self._rest = log, say, ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self._log.write(text)
-        *lines, self._rest = (self._rest + text).split("\n")
-        if len(self._rest) > LONGEST_LINE:
-            lines, self._rest = [*lines, self._rest], ""
-        for line in filter(None, map(plain, lines)):
-            with suppress(OSError):
-                self._say(Printed(line))
-        return len(text)
-
-    def flush(self) -> None:
-        self._log.flush()

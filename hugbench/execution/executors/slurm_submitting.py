@@ -13,7 +13,8 @@ from hugbench.errors import UserError
 from hugbench.execution.events import Notice, Observer
 from hugbench.execution.executors.slurm_clusters import Cluster, Refused, Shape
 from hugbench.execution.executors.slurm_files import Inbox, Ledger, Submitted
-from hugbench.execution.executors.slurm_job import RunJob, names_in
+from hugbench.execution.executors.slurm_job import RunJob
+from hugbench.execution.place import names_in
 from hugbench.execution.schedule import Work
 from hugbench.execution.where import Slurm
 from hugbench.results.store import RunFolder

@@ -21,8 +21,8 @@ from hugbench.execution.events import EpochDone, Notice, Printed
 from hugbench.execution.executors import slurm_job
 from hugbench.execution.executors.messages import Ended
 from hugbench.execution.executors.slurm_files import Begun, GaveUp, Inbox, Mailbox, Message, Trouble
-from hugbench.execution.executors.slurm_job import RunJob, names_in, warning_seconds
-from hugbench.execution.place import Place
+from hugbench.execution.executors.slurm_job import RunJob, warning_seconds
+from hugbench.execution.place import Place, names_in
 from hugbench.suite.loader import load_suite
 from hugbench.suite.plan import make_plan
 from hugbench.training.ranks import RankFailed, Ranks
@@ -69,6 +69,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     mailbox = Mailbox(tmp_path / "messages" / "x.0", tmp_path / "stop" / "x.0")
     mailbox.stop.parent.mkdir()
     monkeypatch.setattr(slurm_job, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_job, "_end_soon", lambda code: None)
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGALRM)}
     path = sys.path[:]
     yield Scene(
@@ -283,3 +284,13 @@ def test_what_is_started_again_is_the_same(scene: Scene) -> None:
     again = scene.job.checkpoint()
     assert again.function is scene.job
     assert (again.args, again.kwargs) == ((), {})
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_thread_that_a_loss_has_left_does_not_hold_the_job(code: int) -> None:
+    left = (
+        "import threading, time; from hugbench.execution.executors import slurm_job as job;"
+        "job.ENDING_SECONDS = 0.1; threading.Thread(target=time.sleep, args=(600,)).start();"
+        f"job._end_soon({code})"
+    )
+    assert subprocess.run([sys.executable, "-c", left], timeout=60).returncode == code
