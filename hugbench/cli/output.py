@@ -46,7 +46,8 @@ def progress(report: PlanReport, as_json: bool, *, every_run: bool) -> None:
 def counted(report: PlanReport) -> str:
     """How many runs there are, and in each state."""
     counts = ", ".join(f"{count} {state}" for state, count in report.counts().items())
-    return f"{len(report.entries)} runs: {counts}"
+    count = len(report.entries)
+    return f"{count} run{'' if count == 1 else 's'}: {counts}"
 
 
 def time_left(report: PlanReport) -> str:

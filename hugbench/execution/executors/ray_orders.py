@@ -18,15 +18,13 @@ from hugbench.execution.executors.claims import claimed, sweep
 from hugbench.execution.executors.parcels import Parcel, pack, pack_weights
 from hugbench.execution.executors.ray_cluster import Needs, Room
 from hugbench.execution.executors.ray_worker import Order
+from hugbench.execution.executors.seats import WORKER_MEMORY
 from hugbench.execution.place import Place, names_in
 from hugbench.execution.preparation import dataset_of
 from hugbench.execution.schedule import Work
 from hugbench.execution.where import Ray
 from hugbench.results.store import RunFolder
 from hugbench.suite.plan import PlannedRun
-
-WORKER_MEMORY = 1 << 30
-"""Bytes that a worker on a local cluster takes beside the data."""
 
 TOKEN = ".hugbench-ray-"
 

@@ -12,7 +12,7 @@ from hugbench.data.machine import available_cpus, available_memory
 from hugbench.execution.schedule import Work
 from hugbench.execution.where import Local
 
-WORKER_MEMORY = 1 << 30
+WORKER_MEMORY = 3 << 29
 """Bytes that a worker takes beside the data, which all share: torch and a small model."""
 
 
