@@ -60,7 +60,7 @@ def training_images(dataset: Mapping[str, Any]) -> int | None:
     known, most = KNOWN.get(dataset["name"]), dataset["max_train"]
     if known is None:
         return most if isinstance(most, int) else None
-    classes = len(known.classes)
+    classes = known.class_count
     each = known.train // classes - round(dataset["validation"] * (known.train // classes))
     if dataset["long_tail"] is not None:
         try:

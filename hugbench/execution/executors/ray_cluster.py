@@ -38,7 +38,11 @@ LONGEST_FOLDER = 22
 
 FOLDER = "hugbench-"
 
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_local_fs_capacity_threshold": "0.999",  # objects are few and small: no reason to fail at 95 %
+}
 _OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 _REHEARSAL = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 

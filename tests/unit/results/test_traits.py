@@ -22,6 +22,7 @@ TAIL = {"imbalance_factor": 100.0, "profile": "step", "class_order": "fixed", "s
         ({"max_train": 10**6}, 50_000),
         ({"long_tail": TAIL}, 5 * 5000 + 5 * 50),
         ({"long_tail": {**TAIL, "imbalance_factor": 1e9}}, None),
+        ({"name": "imagenet"}, 1281 * 1000),  # of 1,281,167: its classes are not all alike
         ({"name": "my_folder"}, None),
         ({"name": "my_folder", "max_train": 300}, 300),
     ],
