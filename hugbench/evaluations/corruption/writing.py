@@ -24,7 +24,7 @@ from hugbench.evaluations.corruption.folder import LABELS, PROVENANCE
 from hugbench.evaluations.corruption.frost import PHOTOGRAPHS
 from hugbench.evaluations.corruption.kinds import EXTRA, KINDS, corrupt
 from hugbench.evaluations.corruption.names import SEVERITIES
-from hugbench.storage import atomic, file_sha256, write_atomic
+from hugbench.storage import atomic, file_sha256, sweep, write_atomic
 
 BATCH = 500
 
@@ -144,8 +144,7 @@ def _claim(out: Path, provenance: dict[str, Any]) -> None:
             found=_differences(file, provenance),
             expected="the same data, split, severities, seed and version; or another folder",
         )
-    for remains in out.glob(".*.tmp"):
-        remains.unlink()
+    sweep(out)
     if not file.exists():
         write_atomic(file, text.encode())
 
