@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def probe(folder: Path) -> None:
         OSError: that cannot be done.
     """
     for left in folder.glob(f".{PROBE}.*{SUFFIX}"):
-        _remove_dead(left)
+        remove_dead(left)
     handle, path = _temporary(folder / PROBE)
     try:
         path.unlink(missing_ok=True)
@@ -73,7 +74,7 @@ def sweep(folder: Path) -> None:
     cannot be removed stays.
     """
     for path in temporaries(folder):
-        _remove_dead(path)
+        remove_dead(path)
 
 
 def temporaries(folder: Path) -> Iterator[Path]:
@@ -105,15 +106,11 @@ def is_of_disk(error: BaseException, root: Path) -> bool:
     return any(Path(os.path.abspath(name)).is_relative_to(os.path.abspath(root)) for name in names)
 
 
-def _remove_dead(path: Path) -> None:
-    """Remove a temporary file if its writer is gone."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDWR)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-        finally:
-            os.close(handle)
+def remove_dead(path: Path, lock: Path | None = None) -> None:
+    """Remove a file or a folder if who made it is gone: then a lock, by default on itself, can be taken."""
+    with contextlib.suppress(OSError), (lock or path).open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _temporary(path: Path) -> tuple[int, Path]:

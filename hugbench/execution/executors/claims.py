@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from hugbench.storage import remove_dead
 
 OWNER = ".owner"
 
@@ -39,7 +40,4 @@ def sweep(folder: Path, pattern: str) -> None:
         pattern: of their names.
     """
     for path in folder.glob(pattern):
-        lock = path / OWNER if path.is_dir() else path
-        with suppress(OSError), lock.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        remove_dead(path, path / OWNER if path.is_dir() else path)
